@@ -1,0 +1,5 @@
+"""``python -m engineroom``."""
+
+from engineroom.cli import main
+
+main()

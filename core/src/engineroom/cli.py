@@ -1,0 +1,144 @@
+"""The command ``engineroom``. Options derive from :mod:`engineroom.settings`.
+
+Every command imports what it needs when it runs, so that ``--help`` comes at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from engineroom import __version__
+from engineroom.errors import EngineroomError, LoadError, RequestError, SettingError
+from engineroom.settings import Settings, env_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+LOAD_FAILED = 3
+
+
+class Commands(click.Group):
+    """Turns our errors into a message and an exit code, whichever command raises them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingError as error:
+            raise click.UsageError(str(error)) from None
+        except EngineroomError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(LOAD_FAILED if isinstance(error, LoadError) else 1)
+
+
+def _settings(command: str) -> Callable[[F], F]:
+    """One option for each setting of ``command``."""
+
+    def decorate(function: F) -> F:
+        for field in reversed(dataclasses.fields(Settings)):
+            if command in field.metadata["commands"]:
+                function = _option(field)(function)
+        return function
+
+    return decorate
+
+
+def _option(field: dataclasses.Field[Any]) -> Callable[[F], F]:
+    flag = "--" + field.name.replace("_", "-")
+    text = field.metadata["help"]
+    if field.metadata["type"] is not click.BOOL:
+        default = "" if field.default is None else f"  [default: {field.default}]"
+        return click.option(flag, field.name, type=field.metadata["type"], help=text + default)
+    # A flag is named for what it changes; its other half is there for the environment's sake.
+    names = f"{flag}/--no-{flag[2:]}"
+    state = "on" if field.default else "off"
+    return click.option(names, field.name, default=None, help=f"{text}  [default: {state}]")
+
+
+def _given(options: dict[str, Any]) -> Settings:
+    return Settings.read(options)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="engineroom")
+def main() -> None:
+    """Serve machine-learning model packages over HTTP."""
+
+
+PACKAGE = click.argument("path", type=click.Path(path_type=Path))
+
+
+@main.command(epilog=f"Every option is also an environment variable, such as {env_name('timeout_s')}.")
+@PACKAGE
+@_settings("serve")
+def serve(path: Path, **options: Any) -> None:
+    """Serve the package at PATH (its folder, its model/ folder, or a model file)."""
+    from engineroom.server import serve as run
+
+    sys.exit(run(path, _given(options)))
+
+
+@main.command()
+@PACKAGE
+@click.option("-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field.")
+@click.option("-d", "--data", metavar="JSON|@FILE|@-", help="A JSON body.")
+@_settings("predict")
+def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:
+    """Answer one request without a server; what each step took goes to standard error."""
+    from engineroom.tools.predict import answer, body_data, form_data
+
+    if bool(fields) == (data is not None):
+        raise click.UsageError("give the request either with -F (as often as needed) or with -d")
+    request = form_data(fields) if fields else body_data(data or "")
+    settings = _given(options)
+    try:
+        answer(path, request, settings)
+    except RequestError as error:
+        click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
+        if settings.debug:
+            raise
+        sys.exit(1)
+
+
+@main.command()
+@PACKAGE
+@_settings("check")
+def check(path: Path, **options: Any) -> None:
+    """Do everything that `serve` would do before its first request, and say what it finds.
+
+    Exit code 0: it can be served. 3: it cannot.
+    """
+    from engineroom.tools.check import check_package
+
+    sys.exit(0 if check_package(path, _given(options)) else LOAD_FAILED)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--devices", is_flag=True, help="Ask each framework for its devices (imports it).")
+def engines(as_json: bool, devices: bool) -> None:
+    """List the installed engines, and what is wrong with those that cannot be used."""
+    from engineroom.tools.inventory import inventory, table
+
+    rows = inventory(Settings.read(), devices)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(table(rows))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--engine", required=True, help="Engine to write the package for.")
+def init(folder: Path, engine: str) -> None:
+    """Write a package into FOLDER that works at once, to start your own from."""
+    from engineroom.tools.scaffold import write_package
+
+    for name in write_package(folder, engine, Settings.read()):
+        click.echo(folder / name)
+    click.echo(f"\nnext: see {folder / 'README.md'}, then run: engineroom serve {folder}")

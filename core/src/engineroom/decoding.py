@@ -1,0 +1,193 @@
+"""A request's bytes to the ``data`` of the contract.
+
+JSON becomes the parsed value. A form becomes a dict: a text field is a ``str``, the files of one
+key are ``{client file name: BytesIO}`` in their order. Query parameters are merged in and win.
+Source: ModelArts contract, "Requests".
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMediaTypeError
+from engineroom.hookspecs import hookimpl
+
+MAX_FIELDS = 1000
+ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
+
+
+@hookimpl(trylast=True)
+def decode_request(content_type: str, body: bytes, query: bytes) -> Any:
+    """The built-in decoder of JSON and forms.
+
+    Raises:
+        InvalidInputError: nothing usable in it.
+        InvalidBodyError: it is not what the content type says.
+        UnsupportedMediaTypeError: a content type that is none of these.
+    """
+    data = _decode_body(content_type, body)
+    if query:
+        parameters = _urlencoded(query, "query string")
+        if data is None:
+            data = parameters
+        elif isinstance(data, dict):
+            data.update(parameters)
+    if data is None or data == {} or data == [] or data == "":
+        raise InvalidInputError(
+            f"the request carries no input; send a JSON object, or form fields ({ACCEPTED})"
+        )
+    return data
+
+
+def _decode_body(content_type: str, body: bytes) -> Any:
+    if not body:
+        return None
+    if content_type == "application/json":  # the usual case, without parsing the header
+        return _json(body, "utf-8")
+    kind, options = parse_options_header(content_type)
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if kind == b"multipart/form-data":
+        return _multipart(body, options.get(b"boundary", b""))
+    if kind == b"application/x-www-form-urlencoded" and body.lstrip()[:1] not in (b"{", b"["):
+        return _urlencoded(body, "form")
+    # curl -d '{…}' says urlencoded; people also send JSON as text/plain, or as nothing at all.
+    known = (b"", b"text/plain", b"application/x-www-form-urlencoded")
+    if kind in known or b"json" in kind:
+        return _json(body, charset)
+    raise UnsupportedMediaTypeError(
+        f"content type {kind.decode('latin-1')!r} is not supported; send one of {ACCEPTED}",
+        expected=ACCEPTED,
+        got=kind.decode("latin-1"),
+    )
+
+
+def _json(body: bytes, charset: str) -> Any:
+    try:
+        return json.loads(body.decode(charset if charset != "utf-8" else "utf-8-sig"))
+    except json.JSONDecodeError as error:
+        message = f"{error.msg} at line {error.lineno}, column {error.colno}"
+    except UnicodeDecodeError as error:
+        message = f"byte {error.start} is not {charset}"
+    except LookupError:
+        message = f"unknown charset {charset!r}"
+    except RecursionError:
+        message = "it is nested too deeply"
+    except ValueError as error:  # an integer of more than 4,300 digits
+        message = str(error)
+    raise InvalidBodyError(f"the body is not JSON: {message}")
+
+
+def _urlencoded(text: bytes, what: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidBodyError(f"the {what} is not percent-encoded UTF-8: {error.reason}") from None
+    except ValueError:
+        raise InvalidBodyError(f"the {what} has more than {MAX_FIELDS} fields") from None
+    return dict(pairs)
+
+
+def _multipart(body: bytes, boundary: bytes) -> dict[str, Any]:
+    if not boundary:
+        raise InvalidBodyError("multipart/form-data without a boundary in its content type")
+    form = _Form()
+    try:
+        MultipartParser(boundary, form.callbacks()).write(body)  # type: ignore[arg-type]
+    except FormParserError as error:
+        raise InvalidBodyError(f"the multipart body is broken: {error}") from None
+    if not form.complete:
+        raise InvalidBodyError(
+            "the multipart body ends before its closing boundary "
+            f"'--{boundary.decode('latin-1')}--'; {form.count} whole parts came"
+        )
+    return form.data
+
+
+class _Form:
+    """Collects the parts that the parser finds. A file beats a text field of the same key."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.count = 0
+        self.complete = False
+        self._begin()
+
+    def callbacks(self) -> dict[str, Any]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._part_data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self._field, self._value, self._disposition = b"", b"", b""
+        self._chunks: list[bytes] = []
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field = self._value = b""
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._chunks.append(data[start:end])
+
+    def _finish(self) -> None:
+        self.complete = True
+
+    def _end(self) -> None:
+        self.count += 1
+        if self.count > MAX_FIELDS:
+            raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise InvalidBodyError(f"part {self.count} of the form has no name")
+        name, content = _text(options[b"name"]), b"".join(self._chunks)
+        if b"filename" in options:
+            self._add_file(name, _base_name(_text(options[b"filename"])), content)
+        elif not isinstance(self.data.get(name), dict):
+            self.data[name] = self._text_field(name, content)
+
+    def _add_file(self, name: str, file_name: str, content: bytes) -> None:
+        if not file_name and not content:
+            return  # a browser's file widget that nobody used
+        files = self.data.get(name)
+        if not isinstance(files, dict):
+            files = self.data[name] = {}
+        files[file_name or name] = io.BytesIO(content)
+
+    def _text_field(self, name: str, content: bytes) -> str:
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _base_name(file_name: str) -> str:
+    """The name without directories of either kind, so that no script opens ``../../x``."""
+    name = file_name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")
+    return "" if name in {".", ".."} else name

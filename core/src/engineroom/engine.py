@@ -1,0 +1,162 @@
+"""The base class of an engine: what runs the models of one framework.
+
+A subclass names what it recognises and loads a model file; the core does the rest. Nothing outside
+:meth:`Engine.load` and :meth:`Engine.devices` may import the framework.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from packaging.requirements import Requirement
+
+from engineroom.errors import EngineError, LoadError
+from engineroom.service import Service
+from engineroom.values import CPU, Array, Device, TensorSpec, choose_device, tensors
+
+
+class Predictor(ABC):
+    """A model file, loaded on a device."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    device: Device = CPU
+
+    @abstractmethod
+    def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Outputs by name. ``feeds`` holds one array per declared input, checked against its spec.
+
+        Called from one thread after another, and from several at once unless the engine's
+        ``max_concurrency`` forbids it. Raise :class:`~engineroom.errors.InvalidTensorError` for a
+        value that only the framework could find wrong.
+        """
+
+    def warm_up(self) -> None:
+        """Run once on the smallest inputs the specs allow."""
+        self.run({spec.name: spec.smallest() for spec in self.inputs})
+
+    def close(self) -> None:
+        """Give back what the garbage collector does not."""
+
+
+class Engine(ABC):
+    """What a plugin registers. Class attributes are declarations; see plugins/README.md."""
+
+    name: ClassVar[str]
+    """As in ``--engine`` and in the entry point: lower case."""
+    parent: ClassVar[str]
+    """What scripts import: ``model_service.onnx_model_service.OnnxServingBaseService``."""
+    model_types: ClassVar[tuple[str, ...]] = ()
+    """Values of ``model_type`` in config.json, any case."""
+    model_files: ClassVar[tuple[str, ...]] = ()
+    """Glob patterns of model files (or folders)."""
+    model_path: ClassVar[Literal["file", "folder"]] = "file"
+    """What ``self.model_path`` is: the model file or the folder that holds it."""
+    frameworks: ClassVar[tuple[str, ...]] = ()
+    """Requirements of which one must be installed: ``("onnxruntime>=1.17", …)``."""
+    max_concurrency: ClassVar[int | None] = None
+    """Predictions at once in a process, over all models of this engine; None: no limit."""
+    thread_safe: ClassVar[bool] = True
+    """Whether one loaded model may be called from several threads at once."""
+
+    @abstractmethod
+    def load(self, path: Path, device: Device, threads: int) -> Predictor:
+        """Load the model file ``path`` on ``device``, ``threads`` for one prediction.
+
+        Raises:
+            ModelFileError: not a model of this framework.
+            DeviceError: the device could not be used after all.
+        """
+
+    def devices(self) -> tuple[Device, ...]:
+        """The devices this engine could use now, best first. May import the framework."""
+        return (CPU,)
+
+    def service_class(self) -> type[Service]:
+        """The class behind :attr:`parent`. Its default steps import the framework, not itself."""
+        return self._made_service_class
+
+    def template(self) -> Path | None:
+        """The folder that ``engineroom init`` copies, or None."""
+        return None
+
+    @functools.cached_property
+    def _made_service_class(self) -> type[Service]:
+        module, _, name = self.parent.rpartition(".")
+        return type(name, (Service,), {"__module__": module, "__doc__": f"Parent of {self.name} services."})
+
+    @functools.cached_property
+    def gate(self) -> contextlib.AbstractContextManager[Any]:
+        """Held during a prediction; lets ``max_concurrency`` of them through in this process."""
+        if self.max_concurrency is None:
+            return contextlib.nullcontext()
+        return threading.BoundedSemaphore(self.max_concurrency)
+
+    def framework_version(self) -> str | None:
+        """``name version`` of the framework that is installed, from metadata; None without one.
+
+        Raises:
+            EngineError: none is installed, or only one that is too old.
+        """
+        found = None
+        for requirement in map(Requirement, self.frameworks):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                version = importlib.metadata.version(requirement.name)
+                found = f"{requirement.name} {version}"
+                if requirement.specifier.contains(version, prereleases=True):
+                    return found
+        if not self.frameworks:
+            return None
+        wanted = self.frameworks[0]
+        raise EngineError(
+            f"engine {self.name!r} needs {wanted}, found {found or 'none'}; "
+            f"run: pip install --upgrade '{wanted}'"
+        )
+
+
+class LazyPredictor:
+    """Loads the model file when the default ``_inference`` first needs it.
+
+    A script that runs its model itself never gets here, so it does not pay for the framework.
+    """
+
+    def __init__(
+        self, engine: Engine, path: Path | LoadError, device: str, threads: int, model: str
+    ) -> None:
+        """``path`` may be the error to raise when a model file is asked for; ``device`` a setting."""
+        self.engine, self.path, self.device = engine, path, device
+        self.threads, self.model = threads, model
+        self.predictor: Predictor | None = None
+        self._lock = threading.Lock()
+
+    def load(self) -> Predictor:
+        """The predictor, loaded by the first caller.
+
+        Raises:
+            LoadError: no framework, device or model file, or one that cannot be used.
+        """
+        with self._lock:
+            if self.predictor is None:
+                if isinstance(self.path, LoadError):
+                    raise self.path
+                self.engine.framework_version()
+                device = choose_device(self.device, self.engine.devices())
+                self.predictor = self.engine.load(self.path, device, self.threads)
+            return self.predictor
+
+    def predict(self, data: Any) -> Any:
+        """Outputs by name for inputs by name: arrays, or lists that become arrays."""
+        predictor = self.predictor or self.load()
+        return predictor.run(tensors(predictor.inputs, data, self.model))
+
+    def close(self) -> None:
+        """Give back what has been loaded, if anything has."""
+        if self.predictor is not None:
+            self.predictor.close()

@@ -1,0 +1,96 @@
+"""From an exception in a service to the error that its client and its log get.
+
+Says in which step it happened, at which line of the script, and whose fault it is.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import re
+import traceback
+from types import FrameType
+from typing import Any
+
+from engineroom.errors import InvalidUploadError, RequestError, StepError, StepInputError
+from engineroom.package import Package
+from engineroom.service import STEPS, Service
+
+# What readers of uploads raise when the content is not theirs. Names, so that none is imported.
+UNREADABLE = {
+    "PIL.UnidentifiedImageError", "PIL.Image.DecompressionBombError",
+    "PIL.Image.DecompressionBombWarning", "json.decoder.JSONDecodeError", "binascii.Error",
+    "builtins.UnicodeDecodeError", "zipfile.BadZipFile", "gzip.BadGzipFile", "tarfile.ReadError",
+    "wave.Error", "_csv.Error", "xml.etree.ElementTree.ParseError", "pandas.errors.ParserError",
+    "pandas.errors.EmptyDataError", "soundfile.LibsndfileError", "tifffile.tifffile.TiffFileError",
+    "pydicom.errors.InvalidDicomError",
+}  # fmt: skip
+# Modules that do nothing but read files: whatever they raise is about the content.
+READERS = re.compile(
+    r"PIL\.(ImageFile|\w+ImagePlugin)|numpy\.lib\.(_?npyio(_impl)?|_?format(_impl)?)|"
+    r"zipfile(\._.*)?|gzip|wave|imageio\..*|tifffile\..*"
+)
+
+
+def script_frames(error: BaseException, package: Package) -> list[tuple[FrameType, int]]:
+    """The frames of ``error`` that are the package's own code, outermost first, with their lines."""
+    return [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if package.owns(frame.f_code.co_filename)
+    ]
+
+
+def place_of(error: BaseException, package: Package) -> str | None:
+    """``path:line`` of the innermost frame of ``error`` in the package's code."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{error.filename}:{error.lineno}"
+    frames = script_frames(error, package)
+    return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else None
+
+
+def request_error(error: BaseException, service: Service, package: Package) -> RequestError:
+    """The error for a request during which ``service.inference`` raised ``error``.
+
+    KeyError and TypeError are 400 and anything else is 500, as the contract has it; an upload that
+    its reader refuses is 400.
+    """
+    detail = _detail(error, service, package)
+    if isinstance(error, RequestError):
+        error.detail = detail | error.detail
+        return error
+    detail["exception"] = f"{type(error).__name__}: {error}"
+    at = f" ({detail['where']})" if "where" in detail else ""
+    step = detail.get("step", "inference")
+    if _is_about_an_upload(error):
+        return InvalidUploadError(f"the upload cannot be read in {step}{at}: {error}", **detail)
+    kind = StepInputError if isinstance(error, KeyError | TypeError) else StepError
+    return kind(f"{step} raised {type(error).__name__}: {error}{at}", **detail)
+
+
+def _detail(error: BaseException, service: Service, package: Package) -> dict[str, Any]:
+    detail: dict[str, Any] = {}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name in STEPS and frame.f_locals.get("self") is service:
+            detail["step"] = frame.f_code.co_name
+    frames = script_frames(error, package)
+    if frames:
+        frame, line = frames[-1]
+        file = frame.f_code.co_filename
+        detail["where"] = f"{file.removeprefix(str(package.folder)).lstrip('/')}:{line}"
+        detail["line"] = linecache.getline(file, line).strip()
+    return detail
+
+
+def _is_about_an_upload(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError | PermissionError | MemoryError | RecursionError):
+        return False
+    names = {f"{c.__module__}.{c.__qualname__}" for c in type(error).__mro__}
+    if isinstance(error, json.JSONDecodeError) or names & UNREADABLE:
+        return True
+    if "cv2.error" in names:
+        return "imdecode" in str(error) or ".empty()" in str(error)
+    return any(
+        READERS.fullmatch(str(frame.f_globals.get("__name__")))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )

@@ -1,0 +1,307 @@
+"""A service that the server holds: its load, its warm-up, its answers, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engineroom.engine import LazyPredictor, Predictor
+from engineroom.errors import (
+    LoadError,
+    ModelFileError,
+    NotReadyError,
+    RequestError,
+    WarmUpError,
+)
+from engineroom.failures import request_error
+from engineroom.package import Package
+from engineroom.plugins import Registry
+from engineroom.scripting import Surroundings, imported_parent, load_class, make_service
+from engineroom.service import STEPS, Service, standing_behind, take_step_times
+from engineroom.settings import Settings
+from engineroom.uploads import default_service
+from engineroom.values import TensorSpec
+from engineroom.warm_up import examples
+
+log = logging.getLogger("engineroom")
+
+
+class State(enum.Enum):
+    """Where a model is in its life."""
+
+    CREATED = "created"
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+REASONS = {
+    State.CREATED: "nobody has asked for it yet",
+    State.LOADING: "its script and model file are being loaded",
+    State.WARMING: "it is loaded and answers its warm-up",
+    State.DRAINING: "the server finishes what it has and then stops",
+    State.STOPPED: "the server has stopped",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """An encoded result, and the seconds that each step took where the service ran all three."""
+
+    body: bytes
+    step_times: dict[str, float]
+
+
+class Model:
+    """One package, loaded and answering.
+
+    Making one reads the package and imports one plugin; :meth:`load` does the heavy work.
+    """
+
+    def __init__(
+        self, package: Package, settings: Settings, registry: Registry, own_process: bool = False
+    ) -> None:
+        """``own_process``: the process belongs to this package, so its script stays on stage.
+
+        Raises:
+            LoadError: no engine for the package, or a script that is not Python.
+        """
+        self.package, self.settings, self.registry = package, settings, registry
+        self.own_process = own_process
+        self.name = settings.name or package.name
+        self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
+        self.surroundings = Surroundings(package, registry)
+        # Without a script nothing looks at the working directory, and requests need not queue for it.
+        self._stage = self.surroundings if package.script else contextlib.nullcontext()
+        self.predictor = LazyPredictor(
+            self.engine, self._model_file(), settings.device, self._engine_threads(), self.name
+        )
+        self.state = State.CREATED
+        self.error: LoadError | None = None
+        self._service: Service | None = None
+        self._turn: contextlib.AbstractContextManager[Any] = threading.Lock()
+
+    # --- what it is
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """Declared inputs of the model file; empty while no default step has loaded it."""
+        return self.predictor.predictor.inputs if self.predictor.predictor else ()
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Declared outputs, likewise."""
+        return self.predictor.predictor.outputs if self.predictor.predictor else ()
+
+    @property
+    def service(self) -> Service:
+        """The service object.
+
+        Raises:
+            NotReadyError: not loaded.
+        """
+        if self._service is None:
+            raise self.not_ready()
+        return self._service
+
+    @property
+    def threads(self) -> int:
+        """Predictions at once: the setting, or 1 for a service that is not thread-safe."""
+        return self.settings.threads if self._is_thread_safe() else 1
+
+    def runs_on(self) -> str:
+        """``engine onnx (onnxruntime 1.32.0) on cpu``, for the log and for reports."""
+        if self.predictor.predictor is None:
+            return f"engine {self.engine.name}; the script runs its model itself"
+        framework = self.engine.framework_version()
+        version = f" ({framework})" if framework else ""
+        return f"engine {self.engine.name}{version} on {self.predictor.predictor.device}"
+
+    def _is_thread_safe(self) -> bool:
+        return self.engine.thread_safe and self.service.thread_safe
+
+    # --- load
+
+    def load(self) -> None:
+        """Load the script and the model file, wait for the script's threads, warm up.
+
+        Raises:
+            LoadError: with a message that a person can act on; the state is then FAILED.
+        """
+        self.state = State.LOADING
+        try:
+            self._timed(self._load, self.registry.hook.after_load)
+            self.state = State.WARMING
+            self._timed(self._warm_up, self.registry.hook.after_warm_up)
+        except LoadError as error:
+            self._fail(error)
+            raise
+        except Exception as error:
+            self._fail(LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}"))
+            raise self.error or error from error
+        if self.state is State.WARMING:  # unless the server began to stop meanwhile
+            self.state = State.READY
+
+    def _fail(self, error: LoadError) -> None:
+        self.error, self.state = error, State.FAILED
+
+    def _timed(self, work: Callable[[], None], hook: Callable[..., Any]) -> None:
+        start = time.perf_counter()
+        work()
+        hook(model=self, seconds=time.perf_counter() - start)
+
+    def _load(self) -> None:
+        self.registry.hook.before_load(package=self.package, device=self.settings.device)
+        if self.own_process and self.package.script:
+            self.surroundings.stay()
+        with self._stage, standing_behind(self.predictor):
+            self._service = self._make_service()
+        if self._is_thread_safe():
+            self._turn = contextlib.nullcontext()
+        elif self.settings.threads > 1:
+            log.warning(
+                "one thread instead of %d: the service does not say thread_safe = True",
+                self.settings.threads,
+            )
+
+    def _make_service(self) -> Service:
+        if self.package.script is None:
+            inputs = self.predictor.load().inputs
+            return default_service(self.engine.service_class(), inputs)(self.name, self._path())
+        cls = load_class(self.package, self.surroundings)
+        service = make_service(
+            cls, self.name, self._path(), self.package, self.settings.load_timeout_s
+        )
+        if cls._inference is Service._inference and cls.inference is Service.inference:
+            self.predictor.load()
+        return service
+
+    def _model_file(self) -> Path | LoadError:
+        """The model file, or the error for whoever needs one."""
+        patterns = self.engine.model_files
+        found = self.package.files(patterns)
+        if len(found) == 1:
+            return found[0]
+        where, wanted = self.package.file or self.package.folder, " or ".join(patterns)
+        got = ", ".join(path.name for path in found) or "none"
+        return ModelFileError(
+            f"{where}: expected one model file ({wanted}) for engine {self.engine.name!r}, found {got}"
+        )
+
+    def _path(self) -> str:
+        """``model_path``, as the engine's contract has it."""
+        files = self.package.files(self.engine.model_files)
+        if not files:
+            return str(self.package.folder)
+        return str(files[0] if self.engine.model_path == "file" else files[0].parent)
+
+    def _engine_threads(self) -> int:
+        if self.settings.engine_threads:
+            return self.settings.engine_threads
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        if told.isdigit() and int(told):
+            return int(told)
+        return max(1, _cores() // self.settings.workers)
+
+    # --- warm-up
+
+    def _warm_up(self) -> None:
+        if self.predictor.predictor is not None:
+            self._warm_up_engine(self.predictor.predictor)
+        for path, data in examples(self.package, self.inputs):
+            try:
+                self.call(data)
+            except RequestError as error:
+                raise WarmUpError(f"{path}: the example failed: {error}") from error
+
+    def _warm_up_engine(self, predictor: Predictor) -> None:
+        try:
+            with self.engine.gate:
+                predictor.warm_up()
+        except Exception as error:
+            shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
+            message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
+            if all(isinstance(size, int) for spec in predictor.inputs for size in (spec.shape or ())[1:]):
+                raise WarmUpError(message) from error
+            # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
+            log.warning("%s; put a request into %s", message, self.package.folder / "examples")
+
+    # --- answer
+
+    def __call__(self, data: Any) -> Any:
+        """The service's result for one decoded request, such as ``{"images": {"7.png": file}}``.
+
+        Raises:
+            RequestError: with the step and the line where it happened.
+        """
+        with self._turn:
+            return self.call(data)
+
+    def answer(self, data: Any) -> Answer:
+        """The encoded result for one decoded request. The caller holds :attr:`turn`.
+
+        Raises:
+            RequestError: likewise.
+        """
+        result = self.call(data)
+        times = take_step_times()
+        body = self.registry.encode(result)
+        return Answer(body, dict(zip(STEPS, times, strict=True)) if times else {})
+
+    @property
+    def turn(self) -> contextlib.AbstractContextManager[Any]:
+        """Held during a request: one at a time, unless the service is thread-safe."""
+        return self._turn
+
+    def call(self, data: Any) -> Any:
+        """As :meth:`__call__`, for a caller that holds :attr:`turn`."""
+        take_step_times()
+        service = self.service
+        try:
+            with self.engine.gate, self._stage:
+                return service.inference(data)
+        except (Exception, SystemExit) as error:
+            raise request_error(error, service, self.package) from error
+
+    # --- state and end
+
+    def not_ready(self) -> NotReadyError:
+        """The error for a request that comes while the model is not ready."""
+        return NotReadyError(f"model {self.name!r} is {self.state.value}: {self.reason}")
+
+    @property
+    def reason(self) -> str:
+        """Why the model is not ready, in words; empty when it is."""
+        return str(self.error) if self.error else REASONS.get(self.state, "")
+
+    def drain(self) -> None:
+        """Take no new requests."""
+        if self.state not in (State.FAILED, State.STOPPED):
+            self.state = State.DRAINING
+
+    def unload(self) -> None:
+        """Give back what the engine holds. No prediction may be running."""
+        try:
+            self.registry.hook.before_unload(model=self)
+        except Exception:
+            log.exception("a before_unload hook failed")
+        self.predictor.close()
+        if self.state is not State.FAILED:
+            self.state = State.STOPPED
+
+
+def _cores() -> int:
+    # The cores this process may use; not every platform can tell them from those of the machine.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

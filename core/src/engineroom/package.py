@@ -1,0 +1,182 @@
+"""Finds the model folder, reads ``config.json`` leniently, names the script.
+
+The layout is the ModelArts contract's: a package is a folder that holds ``model/``. People mix up
+the two levels all the time, so the parent, ``model/`` itself, a folder with the files directly in
+it and a bare model file are all accepted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engineroom.errors import PackageError
+
+SCRIPT = "customize_service.py"
+CONFIG = "config.json"
+MAX_REPAIRS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something about a package that its author should know. Lines and columns count from 1."""
+
+    level: str
+    """``error`` (it cannot be served), ``warning`` or ``note``."""
+    path: Path
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        position = "".join(f":{part}" for part in (self.line, self.column) if part is not None)
+        return f"{self.path}{position}: {self.level}: {self.message}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A package on disk. All paths are absolute."""
+
+    root: Path
+    """The script's working directory: the parent of ``model/``, or the only folder there is."""
+    folder: Path
+    """Where the model, the script and ``config.json`` are."""
+    script: Path | None
+    file: Path | None = None
+    """The model file, when the user named one instead of a folder."""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The model's name unless a setting says otherwise."""
+        return self.file.stem if self.file else self.root.name
+
+    @property
+    def model_type(self) -> str | None:
+        """``model_type`` of config.json, when it is a non-empty string."""
+        value = self.config.get("model_type")
+        return value.strip() or None if isinstance(value, str) else None
+
+    def owns(self, file: str) -> bool:
+        """Whether ``file`` is the package's own code, and not of an environment inside its folder."""
+        root = f"{self.root}{os.sep}"
+        return file.startswith(root) and "site-packages" not in file[len(root) :]
+
+    def files(self, patterns: tuple[str, ...]) -> list[Path]:
+        """Model files or folders matching the glob ``patterns``: the nearest level that has any."""
+        if self.file:
+            return [self.file] if any(self.file.match(pattern) for pattern in patterns) else []
+        for prefix in ("", "*/", "*/*/"):
+            found = {p for pattern in patterns for p in self.folder.glob(prefix + pattern)}
+            if found:
+                return sorted(found)
+        return []
+
+
+def open_package(path: str | Path) -> Package:
+    """The package at ``path``.
+
+    Raises:
+        PackageError: nothing there, or nothing that looks like a package.
+    """
+    place = Path(path).expanduser().resolve()
+    if not place.exists():
+        raise PackageError(f"{path}: no such file or folder")
+    if place.is_file():
+        if place.suffix in {".py", ".json"}:
+            raise PackageError(f"{path}: name the package's folder, not a file in it: {place.parent}")
+        return Package(root=place.parent, folder=place.parent, script=None, file=place)
+    folder = _model_folder(place)
+    script = folder / SCRIPT
+    config, findings = _read_config(folder / CONFIG)
+    return Package(
+        root=folder.parent if folder.name == "model" else folder,
+        folder=folder,
+        script=script if script.is_file() else None,
+        config=config,
+        findings=tuple(findings),
+    )
+
+
+def _model_folder(place: Path) -> Path:
+    # A script beside a folder called model/ means that model/ is the author's own Python package.
+    if (place / "model").is_dir() and not (place / SCRIPT).is_file():
+        return place / "model"
+    return place
+
+
+def nested_packages(place: Path) -> list[Path]:
+    """Packages below ``place``, for the message about a wrong folder level."""
+    inside = [p.parent for level in ("*", "*/*", "*/*/*") for p in place.glob(f"{level}/{SCRIPT}")]
+    return [p.parent if p.name == "model" else p for p in inside[:3]]
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], list[Finding]]:
+    """config.json, however it is written: nothing in it stops a package from being served."""
+    if not path.is_file():
+        return {}, []
+    text, findings = _decoded(path)
+    if not text.strip():
+        return {}, [*findings, Finding("warning", path, "the file is empty; read as {}", 1)]
+    value, repairs = _parsed(text, path)
+    findings += repairs
+    if isinstance(value, dict):
+        return value, findings
+    if value is not None:
+        kind = type(value).__name__
+        findings.append(Finding("warning", path, f"expected an object, got {kind}; ignored", 1))
+    return {}, findings
+
+
+def _decoded(path: Path) -> tuple[str, list[Finding]]:
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        # Packages written on Chinese Windows; gb18030 is the superset of GBK.
+        text = raw.decode("gb18030", errors="replace")
+        return text, [Finding("warning", path, "not UTF-8; read as GBK", 1)]
+
+
+def _parsed(text: str, path: Path) -> tuple[Any, list[Finding]]:
+    """JSON with ``//`` comments, trailing commas and missing commas mended in place."""
+    findings = list(_oddities(text, path))
+    text = _ODD.sub(_blank, text)
+    for _ in range(MAX_REPAIRS):
+        try:
+            return json.loads(text, strict=False), findings
+        except RecursionError:
+            return None, [*findings, Finding("warning", path, "nested too deeply; ignored", 1)]
+        except json.JSONDecodeError as error:
+            mend = error.msg == "Expecting ',' delimiter" and error.pos < len(text)
+            what = "missing comma; added" if mend else f"not JSON ({error.msg}); the file is ignored"
+            findings.append(Finding("warning", path, what, error.lineno, error.colno))
+            if not mend:
+                break
+            text = text[: error.pos] + "," + text[error.pos :]
+    return None, findings
+
+
+# A string (kept), a comment, or a comma before a closing bracket.
+_ODD = re.compile(r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)|(,)(?=\s*(?://[^\n]*\s*)*[}\]])', re.DOTALL)
+
+
+def _blank(match: re.Match[str]) -> str:
+    # Newlines stay, so that later findings name the right line.
+    odd = match.group(1) or match.group(2)
+    return re.sub(r"[^\n]", " ", odd) if odd else match.group(0)
+
+
+def _oddities(text: str, path: Path) -> Iterator[Finding]:
+    for match in _ODD.finditer(text):
+        if match.group(1) or match.group(2):
+            what = "comment" if match.group(1) else "trailing comma"
+            line = text.count("\n", 0, match.start()) + 1
+            column = match.start() - text.rfind("\n", 0, match.start())
+            yield Finding("warning", path, f"{what} in JSON; ignored", line, column)

@@ -1,0 +1,217 @@
+"""Lists plugins from metadata, imports only those asked for, isolates a broken one, reports.
+
+Two groups of entry points: ``engineroom.engines`` (the entry's name is the engine's; imported when
+that engine is asked for) and ``engineroom.plugins`` (all imported at start).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pluggy
+
+from engineroom import decoding, encoding, hookspecs, startup_log
+from engineroom.engine import Engine
+from engineroom.errors import EngineError, PluginError
+from engineroom.package import Package, nested_packages
+from engineroom.settings import Settings, env_name
+
+log = logging.getLogger("engineroom")
+
+ENGINES = "engineroom.engines"
+PLUGINS = "engineroom.plugins"
+BUILT_IN = (decoding, encoding, startup_log)
+OURS = ("onnx", "tensorflow", "pytorch", "mindspore")
+"""Engines that are extras of the distribution, for messages that say what to install."""
+
+
+class Registry:
+    """The plugins and engines of this environment."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings.read()
+        self.blocked = {name.strip() for name in settings.block_plugins.split(",") if name.strip()}
+        self.broken: dict[str, str] = {}
+        self._engines: dict[str, Engine] = {}
+        self._entries: dict[str, list[importlib.metadata.EntryPoint]] = {}
+        self.manager = pluggy.PluginManager(hookspecs.NAMESPACE)
+        self.manager.add_hookspecs(hookspecs)
+        self.manager.hook.register_engine.call_historic(kwargs={"register": self.register})
+        self.tracing = settings.trace_hooks
+        if self.tracing:
+            self.manager.trace.root.setwriter(lambda line: log.info("hook %s", line.rstrip()))
+            self.manager.enable_tracing()
+        for module in BUILT_IN:
+            self.manager.register(module)
+        for entry in importlib.metadata.entry_points(group=ENGINES):
+            self._entries.setdefault(entry.name, []).append(entry)
+        for entry in importlib.metadata.entry_points(group=PLUGINS):
+            self._load(entry)
+
+    def register(self, engine: Engine) -> None:
+        """Add an engine: what ``register_engine`` implementations call.
+
+        Raises:
+            PluginError: another engine has this name.
+        """
+        if engine.name in self._engines:
+            raise PluginError(f"two plugins register an engine called {engine.name!r}")
+        self._engines[engine.name] = engine
+
+    @functools.cached_property
+    def decode(self) -> Callable[[str, bytes, bytes], Any]:
+        """``decode_request``, without pluggy's cost when only the built-in one is there."""
+        hook = self.manager.hook.decode_request
+        if self._only_built_in(hook):
+            return decoding.decode_request
+        return lambda content_type, body, query: hook(content_type=content_type, body=body, query=query)
+
+    @functools.cached_property
+    def encode(self) -> Callable[[Any], bytes]:
+        """``encode_response``, likewise."""
+        hook = self.manager.hook.encode_response
+        if self._only_built_in(hook):
+            return encoding.encode_response
+        return lambda result: hook(result=result)  # type: ignore[no-any-return]
+
+    def _only_built_in(self, hook: pluggy.HookCaller) -> bool:
+        return len(hook.get_hookimpls()) == 1 and not self.tracing
+
+    @property
+    def hook(self) -> Any:
+        """Calls every implementation of a hook: ``registry.hook.before_load(...)``."""
+        return self.manager.hook
+
+    def names(self) -> list[str]:
+        """The names of all installed engines, broken and blocked ones too."""
+        return sorted({*self._entries, *self._engines})
+
+    def distribution(self, name: str) -> importlib.metadata.Distribution | None:
+        """The installed distribution that an engine comes from."""
+        entries = self._entries.get(name)
+        return entries[0].dist if entries else None
+
+    def engine(self, name: str) -> Engine:
+        """The engine called ``name``, imported if need be.
+
+        Raises:
+            EngineError: not installed, blocked or broken, and what to do about it.
+        """
+        if name not in self._engines and name not in self.broken:
+            entries = self._entries.get(name, [])
+            if len(entries) > 1:
+                owners = " and ".join(str(entry.dist and entry.dist.name) for entry in entries)
+                self.broken[name] = f"{owners} both register it; uninstall one"
+            for entry in entries[:1]:
+                if name not in self.broken:
+                    self._load(entry)
+        if name in self._engines:
+            return self._engines[name]
+        if name in self.blocked:
+            raise EngineError(f"engine {name!r} is blocked by {env_name('block_plugins')}")
+        if name in self.broken:
+            raise EngineError(f"engine {name!r} is installed and broken: {self.broken[name]}")
+        if name in self._entries:
+            raise EngineError(f"engine {name!r}: its plugin registers no engine of that name")
+        raise EngineError(f"no engine is called {name!r}; {self._advice(name)}")
+
+    def usable(self, first: str = "") -> Iterator[Engine]:
+        """All engines that can be imported; the one called ``first`` before the others."""
+        for name in sorted(self.names(), key=lambda name: name != first):
+            try:
+                yield self.engine(name)
+            except EngineError as error:
+                log.debug("%s", error)
+
+    def engine_for(self, package: Package, wanted: str | None, parent: str | None) -> Engine:
+        """The engine of a package: named by the user, by the script's ``parent`` class, by
+        config.json, or by the model files, in this order.
+
+        Raises:
+            EngineError: none fits, or the one that does cannot be used.
+        """
+        if wanted:
+            return self.engine(wanted)
+        if parent:
+            return self.engine_with_parent(parent)
+        if package.model_type:
+            return self._engine_of_type(package)
+        fits = [engine for engine in self.usable() if package.files(engine.model_files)]
+        if len(fits) == 1:
+            return fits[0]
+        raise EngineError(self._no_fit(package, [engine.name for engine in fits]))
+
+    def engine_with_parent(self, parent: str) -> Engine:
+        """The engine whose parent class, or the module of it, has the dotted name ``parent``."""
+        for engine in self.usable(_name_in(parent)):
+            if parent in (engine.parent, engine.parent.rpartition(".")[0]):
+                return engine
+        name = _name_in(parent)
+        raise EngineError(f"the script needs {parent}, which no usable engine has; {self._advice(name)}")
+
+    def _engine_of_type(self, package: Package) -> Engine:
+        kind = str(package.model_type).lower()
+        for engine in self.usable(kind):
+            if kind in {engine.name, *(known.lower() for known in engine.model_types)}:
+                return engine
+        raise EngineError(
+            f'{package.folder / "config.json"}: "model_type" is {package.model_type!r}, which no '
+            f"usable engine recognises; {self._advice(kind)}"
+        )
+
+    def _no_fit(self, package: Package, fits: list[str]) -> str:
+        if fits:
+            return f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
+        if package.file:
+            return f"{package.file}: no engine reads this file; {self._advice()}"
+        inside = nested_packages(package.folder)
+        if inside:
+            return f"{package.folder} is no package; did you mean {' or '.join(map(str, inside))}?"
+        there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
+        return (
+            f"{package.folder}: no model file that an engine knows, no config.json that says the "
+            f"model_type, no customize_service.py; found {there}; {self._advice()}"
+        )
+
+    def _advice(self, name: str = "") -> str:
+        if name in OURS:
+            known = "installed and " if name in self._entries else ""
+            return f"{known}needed: run pip install 'engineroom[{name}]'"
+        states = [f"{name} ({why})" if why else name for name, why in self._states()]
+        return f"installed engines: {', '.join(states) or 'none; run pip install engineroom[onnx]'}"
+
+    def _states(self) -> Iterator[tuple[str, str]]:
+        for name in self.names():
+            yield name, "blocked" if name in self.blocked else "broken" * (name in self.broken)
+
+    def _load(self, entry: importlib.metadata.EntryPoint) -> None:
+        """Import and register one plugin. One that fails is reported and harms no other.
+
+        Raises:
+            PluginError: it implements a hook that does not exist.
+        """
+        if entry.name in self.blocked:
+            return
+        try:
+            plugin = entry.load()
+            self.manager.register(plugin, name=entry.name)
+        except Exception as error:
+            self.broken[entry.name] = f"{type(error).__name__}: {error}"
+            log.warning("plugin %s is broken: %s", entry.name, self.broken[entry.name])
+            return
+        try:
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"plugin {entry.name!r}: {error}; see HOOKS.md for the names") from None
+
+
+def _name_in(parent: str) -> str:
+    """The engine that a contract's parent module names, for the hint what to install."""
+    words = {"onnx": "onnx", "tf": "tensorflow", "pytorch": "pytorch", "PTS": "pytorch"}
+    if parent.startswith("model_service.model_service"):
+        return "mindspore"
+    return next((engine for word, engine in words.items() if word in parent), "")

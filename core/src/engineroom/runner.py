@@ -1,0 +1,153 @@
+"""The threads and the queue that carry requests to a model and answers back to the event loop.
+
+Own threads, not a pool of the event loop: a deadline can answer a client, but it cannot stop an
+engine, and only a thread that we own keeps the count of what really runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
+
+
+
+class Job:
+    """One request on its way: the data, its deadline, and the future that its client awaits."""
+
+    __slots__ = ("data", "deadline", "future", "queued_at", "started_at", "waiting")
+
+    def __init__(self, data: Any, deadline: float, future: asyncio.Future[Any]) -> None:
+        self.data, self.deadline, self.future = data, deadline, future
+        self.queued_at = time.monotonic()
+        self.started_at: float | None = None
+        self.waiting = True
+
+
+class Runner:
+    """Runs ``work(data)`` for one job at a time in each of its threads, first come first served."""
+
+    def __init__(
+        self,
+        work: Callable[[Any], Any],
+        turn: AbstractContextManager[Any],
+        threads: int,
+        max_queue_size: int,
+    ) -> None:
+        """``turn`` is held from the moment a job is taken, so that no job starts late behind it."""
+        self._work, self._turn, self._max = work, turn, max_queue_size
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._mean_s = 0.1
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"engineroom-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def check_room(self) -> None:
+        """Refuse a request before its body is read.
+
+        Raises:
+            QueueFullError: as many wait as may.
+        """
+        if self._waiting >= self._max:
+            seconds = max(1, math.ceil(self._waiting * self._mean_s / len(self._threads)))
+            raise QueueFullError(
+                f"{self._waiting} requests wait already, as many as max_queue_size allows; "
+                f"try again in {seconds} s",
+                retry_after_s=min(seconds, 60),
+            )
+
+    def submit(self, data: Any, deadline: float) -> Job:
+        """Queue a request. Call it on the event loop that will await ``job.future``.
+
+        ``deadline`` is on the clock of ``time.monotonic``.
+
+        Raises:
+            QueueFullError: as many wait as may.
+            NotReadyError: the runner is stopped.
+        """
+        job = Job(data, deadline, asyncio.get_running_loop().create_future())
+        with self._lock:
+            if self._stopped:
+                raise NotReadyError("the model is stopped")
+            self.check_room()
+            self._waiting += 1
+        self._queue.put(job)
+        return job
+
+    def cancel(self, job: Job) -> bool:
+        """Drop a job that has not started; its place in the queue is free at once.
+
+        Returns whether it was still waiting. A job that runs goes on, and its answer is dropped.
+        """
+        job.future.cancel()
+        return self._claim(job)
+
+    def stop(self, timeout_s: float) -> None:
+        """Take no more jobs, finish the queued ones, end the threads."""
+        with self._lock:
+            self._stopped = True
+        for _ in self._threads:
+            self._queue.put(None)
+        limit = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+
+    def _claim(self, job: Job) -> bool:
+        """Whether the caller is the one who takes this job out of the waiting ones."""
+        with self._lock:
+            if not job.waiting:
+                return False
+            job.waiting = False
+            self._waiting -= 1
+            return True
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            with self._turn:
+                if self._claim(job):
+                    self._do(job)
+            # Nothing of this request stays alive while the thread waits for the next.
+            job.data = None
+            del job
+
+    def _do(self, job: Job) -> None:
+        job.started_at = time.monotonic()
+        if job.started_at >= job.deadline:
+            late = job.started_at - job.queued_at
+            _hand_back(job, None, DeadlineError(f"waited {late:.1f} s in the queue; never started"))
+            return
+        try:
+            result, error = self._work(job.data), None
+        except BaseException as caught:
+            result, error = None, caught
+        self._mean_s += 0.1 * (time.monotonic() - job.started_at - self._mean_s)
+        _hand_back(job, result, error)
+
+
+def _hand_back(job: Job, result: Any, error: BaseException | None) -> None:
+    # A closed loop has nobody left to tell.
+    with contextlib.suppress(RuntimeError):
+        job.future.get_loop().call_soon_threadsafe(_settle, job.future, result, error)
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,347 @@
+"""Loads a ``customize_service.py`` and makes its service.
+
+While a script runs, and only then, these exist: the modules of the contract (``model_service.*``,
+``log``, ``metric.metrics_manager``), its folders on ``sys.path``, and its working directory.
+Source: ModelArts contract, "Parent classes" and "Loading environment".
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import logging
+import os
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engineroom.engine import Engine
+from engineroom.errors import EngineError, ScriptError
+from engineroom.failures import place_of, script_frames
+from engineroom.package import Package
+from engineroom.plugins import Registry
+from engineroom.service import STEPS, Service
+
+log = logging.getLogger("engineroom")
+
+MODULE = "customize_service"
+LENT = ("model_service", "log", "metric")
+DAEMON_WAIT_S = 60.0
+"""A daemon thread that still runs after this long is taken for a worker, not for a loader."""
+
+_stage = threading.RLock()
+
+
+class MetricsManager:
+    """``metric.metrics_manager.MetricsManager``: scripts update ``metrics[key]`` where it exists."""
+
+    metrics: dict[str, Any] = {}
+
+
+class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """What a script finds around itself: a context manager, and the importer of lent modules.
+
+    Entering is process-wide, so only one script is on stage at a time. A process that serves one
+    script calls :meth:`stay` and never leaves.
+    """
+
+    def __init__(self, package: Package, registry: Registry) -> None:
+        self.package, self.registry = package, registry
+        self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
+        self.parents: list[type[Service]] = []
+        self._depth = 0
+        self._stays = False
+        self._modules: dict[str, types.ModuleType] = {}
+
+    # --- on stage
+
+    def __enter__(self) -> None:
+        if self._stays:
+            return
+        _stage.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self._before, self._cwd = set(sys.modules), os.getcwd()
+            self._set_up()
+
+    def __exit__(self, *_: object) -> None:
+        if self._stays:
+            return
+        self._depth -= 1
+        if self._depth == 0:
+            self._tear_down()
+        _stage.release()
+
+    def stay(self) -> None:
+        """Enter for good: for a process that belongs to this package."""
+        self.__enter__()
+        self._stays = True
+
+    def _set_up(self) -> None:
+        sys.modules.update(self._modules)
+        sys.path[:0] = self.paths
+        sys.meta_path.insert(0, self)
+        os.chdir(self.package.root)
+
+    def _tear_down(self) -> None:
+        os.chdir(self._cwd)
+        sys.meta_path.remove(self)
+        for path in self.paths:
+            with contextlib.suppress(ValueError):  # the script may have taken it off itself
+                sys.path.remove(path)
+        for name in set(sys.modules) - self._before:
+            if self._owns(name, sys.modules[name]):
+                self._modules[name] = sys.modules.pop(name)
+
+    def _owns(self, name: str, module: types.ModuleType) -> bool:
+        if name.partition(".")[0] in LENT:
+            return True
+        return self.package.owns(getattr(module, "__file__", None) or "")
+
+    # --- importing
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a lent module; None for everything else."""
+        top, _, rest = name.partition(".")
+        if top not in LENT:
+            return None
+        if top != "model_service":
+            # A module of this name in the package wins, with all that is inside it.
+            own = importlib.machinery.PathFinder.find_spec(top, self.paths)
+            if own is not None:
+                return None if rest else own
+        if name in {"model_service", "metric"}:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        if name in {"model_service.log", "log", "metric.metrics_manager"} or self._engine(name):
+            return importlib.machinery.ModuleSpec(name, self)
+        return None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """None: the import system makes an ordinary module."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill a lent module."""
+        name = module.__name__
+        if name.rpartition(".")[2] == "log":
+            public = {key: value for key, value in vars(logging).items() if key[0] != "_"}
+            vars(module).update(public, get_logger=logging.getLogger)
+        elif name == "metric.metrics_manager":
+            vars(module)["MetricsManager"] = MetricsManager
+        elif engine := self._engine(name):
+            parent = engine.service_class()
+            self.parents.append(parent)
+            vars(module)[engine.parent.rpartition(".")[2]] = parent
+
+    def _engine(self, module: str) -> Engine | None:
+        """The engine whose parent class lives in the module ``model_service.<…>``.
+
+        Raises:
+            ModuleNotFoundError: none does; the message says what to install.
+        """
+        if not module.startswith("model_service."):
+            return None
+        try:
+            return self.registry.engine_with_parent(module)
+        except EngineError as error:
+            raise ModuleNotFoundError(str(error), name=module) from None
+
+
+def imported_parent(package: Package) -> str | None:
+    """The ``model_service.…`` module a script imports, found without running it.
+
+    Raises:
+        ScriptError: the script is not Python.
+    """
+    if package.script is None:
+        return None
+    for node in ast.walk(_parsed(package.script)):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.startswith("model_service.") and name != "model_service.log":
+                return name
+    return None
+
+
+def _parsed(script: Path) -> ast.Module:
+    try:
+        return ast.parse(script.read_bytes(), str(script))
+    except SyntaxError as error:
+        raise ScriptError(f"{script}:{error.lineno}: not Python: {error.msg}") from error
+    except ValueError as error:
+        raise ScriptError(f"{script}: not Python: {error}") from error
+
+
+def load_class(package: Package, surroundings: Surroundings) -> type[Service]:
+    """Run the script and return the one service class in it. Call it on stage.
+
+    Raises:
+        ScriptError: the script fails, or has no service class, or several.
+    """
+    script = package.script
+    if script is None:
+        raise ScriptError(f"{package.folder} has no customize_service.py")
+    _parsed(script)
+    spec = importlib.util.spec_from_file_location(MODULE, script)
+    if spec is None or spec.loader is None:
+        raise ScriptError(f"{script}: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ScriptError(_import_failure(error, package)) from error
+    return _service_class(module, package, surroundings.parents)
+
+
+def _import_failure(error: BaseException, package: Package) -> str:
+    place = place_of(error, package) or str(package.script)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if error.name.startswith("model_service."):
+            return f"{place}: {error}"
+        return (
+            f"{place}: the script needs the module {error.name!r}, which is not installed here; "
+            f"install it (pip install {error.name.partition('.')[0]}) or put it into {package.folder}"
+        )
+    return f"{place}: importing the script failed: {type(error).__name__}: {error}"
+
+
+def _service_class(
+    module: types.ModuleType, package: Package, parents: Sequence[type[Service]]
+) -> type[Service]:
+    classes = [value for value in vars(module).values() if inspect.isclass(value)]
+    services = [c for c in classes if issubclass(c, Service) and c not in (Service, *parents)]
+    leaves = [c for c in services if not any(o is not c and issubclass(o, c) for o in services)]
+    own = [c for c in leaves if c.__module__ == MODULE]
+    leaves = list(dict.fromkeys(own or leaves))
+    if len(leaves) == 1:
+        return leaves[0]
+    if leaves:
+        found = " and ".join(f"{c.__name__} (line {_line(c)})" for c in leaves)
+        raise ScriptError(
+            f"{package.script}: expected one service class, found {found}; "
+            "keep one, or make one the parent of the other"
+        )
+    alike = [c.__name__ for c in classes if any(step in vars(c) for step in STEPS)]
+    found = f"found {', '.join(alike)} without such a parent" if alike else "found none"
+    raise ScriptError(
+        f"{package.script}: expected one class whose parent comes from model_service, {found}; write "
+        "for example: from model_service.onnx_model_service import OnnxServingBaseService"
+    )
+
+
+def _line(cls: type) -> int | str:
+    try:
+        return inspect.getsourcelines(cls)[1]
+    except (OSError, TypeError):
+        return "?"
+
+
+def make_service(
+    cls: type[Service], name: str, path: str, package: Package, load_timeout_s: float
+) -> Service:
+    """Construct the service, and wait for the threads it starts. Call it on stage.
+
+    Raises:
+        ScriptError: the constructor or one of its threads failed, or a thread does not end.
+    """
+    arguments = (name, path)
+    with _watched_threads(package, load_timeout_s):
+        try:
+            service = cls(*arguments[2 - _arity(cls) :])
+        except (Exception, SystemExit) as error:
+            place = place_of(error, package) or str(package.script)
+            raise ScriptError(
+                f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
+            ) from error
+    for key, value in zip(("model_name", "model_path"), arguments, strict=True):
+        vars(service).setdefault(key, value)
+    return service
+
+
+def _arity(cls: type[Service]) -> int:
+    """How many of (model_name, model_path) the constructor takes: the last one, or both."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return 2
+    return min(2, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
+
+
+# --- threads that a constructor starts -----------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _watched_threads(package: Package, timeout_s: float) -> Iterator[None]:
+    """Wait for the script's threads that start in this block; an exception in one is raised."""
+    before = set(threading.enumerate())
+    failures: list[tuple[str, BaseException]] = []
+    previous = threading.excepthook
+
+    def catch(args: threading.ExceptHookArgs) -> None:
+        thread, error = args.thread, args.exc_value
+        if thread is None or error is None or thread in before or not script_frames(error, package):
+            previous(args)
+        else:
+            failures.append((thread.name, error))
+
+    threading.excepthook = catch
+    try:
+        yield
+        _wait(before, package, timeout_s, failures)
+    finally:
+        threading.excepthook = previous
+    if failures:
+        name, error = failures[0]
+        place = place_of(error, package) or str(package.script)
+        raise ScriptError(
+            f"{place}: the thread {name}, which the service starts to load its model, failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _wait(
+    before: set[threading.Thread], package: Package, timeout_s: float, failures: list[Any]
+) -> None:
+    start = time.monotonic()
+    told: set[threading.Thread] = set()
+    while not failures:
+        running = [t for t in threading.enumerate() if t not in before and _is_script_s(t, package)]
+        seconds = time.monotonic() - start
+        if seconds > DAEMON_WAIT_S:
+            running = [t for t in running if not t.daemon]
+        if not running:
+            return
+        if seconds > timeout_s:
+            raise ScriptError(
+                f"{package.script}: the thread {running[0].name}, which the service starts to load "
+                f"its model, still runs after {timeout_s:g} s; raise --load-timeout-s, or make it a "
+                "daemon thread if it is meant to run for ever"
+            )
+        if seconds > 2 and running[0] not in told:
+            told.add(running[0])
+            log.info("waiting for the script's thread %s to end", running[0].name)
+        running[0].join(0.02)
+
+
+def _is_script_s(thread: threading.Thread, package: Package) -> bool:
+    """Whether a thread runs code of the package, and is not some library's helper."""
+    target: Any = getattr(thread, "_target", None) or type(thread).run
+    while isinstance(target, functools.partial):
+        target = target.func
+    code = getattr(inspect.unwrap(target), "__code__", None)
+    if code is None:
+        # A library's or a C function as target, such as torch.load: take it for the script's.
+        return thread is not threading.current_thread() and getattr(thread, "_target", None) is not None
+    return package.owns(code.co_filename)

@@ -1,0 +1,144 @@
+"""Runs the app under uvicorn: one process, several workers, or one that restarts on changes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.supervisors import ChangeReload, Multiprocess
+
+from engineroom.app import Serving
+from engineroom.errors import LoadError, SettingError
+from engineroom.logs import configure
+from engineroom.model import Model, State
+from engineroom.package import open_package
+from engineroom.plugins import Registry
+from engineroom.settings import ENV_PREFIX, Settings
+
+log = logging.getLogger("engineroom")
+
+LOAD_FAILED = 3
+"""Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
+PATH = f"{ENV_PREFIX}PATH"
+KEEP_ALIVE_S = 75
+
+_serving: Serving | None = None
+
+
+def serve(path: Path, settings: Settings) -> int:
+    """Serve the package at ``path`` until a signal; the exit code.
+
+    Raises:
+        LoadError: no package there.
+        SettingError: an address that cannot be listened on.
+    """
+    configure(settings)
+    package = open_package(path)
+    os.environ.update(settings.environment())
+    os.environ[PATH] = str(path.resolve())
+    listening = _listen(settings.host, settings.port)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    log.info("serving %s on http://%s:%d (Ctrl-C stops)", settings.name or package.name, shown, port)
+    config = _config(settings, package.root)
+    # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        return _run(config, listening, settings)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        listening.close()
+        log.info("stopped")
+
+
+def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -> int:
+    if settings.reload:
+        server = uvicorn.Server(config)
+        ChangeReload(config, target=server.run, sockets=[listening]).run()
+        return 0
+    if settings.workers > 1:
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+        failed = any(process.exitcode == LOAD_FAILED for process in supervisor.processes)
+        return LOAD_FAILED if failed else 0
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else 1
+    return 0
+
+
+def _config(settings: Settings, root: Path) -> uvicorn.Config:
+    return uvicorn.Config(
+        "engineroom.server:app",
+        factory=True,
+        workers=settings.workers,
+        reload=settings.reload,
+        reload_dirs=[str(root)] if settings.reload else None,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        # A worker that imports a large framework may hold the GIL for seconds.
+        timeout_worker_healthcheck=30,
+        callback_notify=_stop_when_failed,
+        timeout_notify=0,
+    )
+
+
+def app() -> Starlette:
+    """The app of this process, from its environment: what every worker calls at its start."""
+    global _serving
+    settings = Settings.read()
+    configure(settings)
+    # The way stdin, stdout and argv look is the script's business from here on.
+    sys.argv = ["engineroom"]
+    try:
+        model = Model(open_package(os.environ[PATH]), settings, Registry(settings), own_process=True)
+    except LoadError as error:
+        log.error("%s", error)
+        sys.exit(LOAD_FAILED)
+    # One of several workers takes connections only when it is ready; a single one says so itself.
+    _serving = Serving(model, in_background=settings.workers == 1)
+    if settings.workers > 1:
+        # The log has the reason already; uvicorn would add a traceback of its own.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    return _serving.app()
+
+
+async def _stop_when_failed() -> None:
+    """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
+    if _serving is not None and _serving.model.state is State.FAILED:
+        sys.exit(LOAD_FAILED)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket. uvicorn listens on it.
+
+    Raises:
+        SettingError: the address is taken, or not one of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        # With its protocol named, asyncio sets TCP_NODELAY on what it accepts.
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise SettingError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port or --host"
+        ) from None
+    listening.set_inheritable(True)
+    return listening

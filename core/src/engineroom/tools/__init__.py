@@ -1,0 +1,1 @@
+"""What only authors of packages need; not imported to serve."""

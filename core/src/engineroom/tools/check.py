@@ -1,0 +1,42 @@
+"""``engineroom check``: everything a load does, with what it finds."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import click
+
+from engineroom.errors import LoadError
+from engineroom.model import Model
+from engineroom.package import open_package
+from engineroom.plugins import Registry
+from engineroom.settings import Settings
+from engineroom.warm_up import examples
+
+
+def check_package(path: Path, settings: Settings) -> bool:
+    """Load the package and print what is found; whether it can be served."""
+    try:
+        package = open_package(path)
+        for finding in package.findings:
+            click.echo(finding)
+        model = Model(package, settings, Registry(settings), own_process=True)
+        click.echo(f"package  {package.file or package.folder}")
+        click.echo(f"script   {package.script or 'none: the default service answers'}")
+        model.load()
+    except LoadError as error:
+        click.echo(f"error: {error}")
+        if settings.debug:
+            click.echo("".join(traceback.format_exception(error)))
+        click.echo("verdict  cannot be served")
+        return False
+    click.echo(f"runs on  {model.runs_on()}")
+    for kind, specs in (("input", model.inputs), ("output", model.outputs)):
+        for spec in specs:
+            click.echo(f"{kind:8} {spec.name} {spec}")
+    count = sum(1 for _ in examples(package, model.inputs))
+    click.echo(f"warm-up  answered; {count} of {count} examples answered")
+    model.unload()
+    click.echo("verdict  can be served")
+    return True

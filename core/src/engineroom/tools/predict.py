@@ -1,0 +1,83 @@
+"""``engineroom predict``: one answer without a server."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engineroom.decoding import decode_request
+from engineroom.model import Model
+from engineroom.package import open_package
+from engineroom.plugins import Registry
+from engineroom.settings import Settings
+
+
+def form_data(fields: Sequence[str]) -> dict[str, Any]:
+    """curl's ``-F``: ``key=@file`` is an upload, ``key=text`` a text field.
+
+    Raises:
+        click.UsageError: a field without ``=``, a file that is not there.
+    """
+    data: dict[str, Any] = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise click.UsageError(f"-F {field!r}: expected KEY=@FILE or KEY=TEXT")
+        if not value.startswith("@"):
+            if not isinstance(data.get(key), dict):  # a file beats a text field
+                data[key] = value
+            continue
+        path = Path(value[1:])
+        if not isinstance(data.get(key), dict):
+            data[key] = {}
+        data[key][path.name] = io.BytesIO(_read(path))
+    return data
+
+
+def body_data(text: str) -> Any:
+    """curl's ``-d``: JSON, or ``@file`` that holds it; ``@-`` is standard input.
+
+    Raises:
+        InvalidBodyError: it is not JSON.
+        click.UsageError: a file that is not there.
+    """
+    raw = text.encode()
+    if text == "@-":
+        raw = sys.stdin.buffer.read()
+    elif text.startswith("@"):
+        raw = _read(Path(text[1:]))
+    return decode_request("application/json", raw, b"")
+
+
+def answer(path: Path, data: Any, settings: Settings) -> None:
+    """Print the answer to standard output, and the times to standard error.
+
+    Raises:
+        LoadError: the package cannot be loaded.
+        RequestError: the service does not answer this request.
+    """
+    start = time.perf_counter()
+    model = Model(open_package(path), settings, Registry(settings), own_process=True)
+    model.load()
+    loaded = time.perf_counter()
+    with model.turn:
+        result = model.answer(data)
+    done = time.perf_counter()
+    click.echo(result.body.decode())
+    times = {"load": loaded - start, **result.step_times, "total": done - loaded}
+    for step, seconds in times.items():
+        click.echo(f"{step.lstrip('_'):12}{seconds * 1e3:10.2f} ms", err=True)
+    model.unload()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,224 @@
+"""What travels between modules: devices, tensor specs, and the check of a value against a spec."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from engineroom.errors import DeviceError, InvalidTensorError
+
+Array: TypeAlias = npt.NDArray[Any]
+Upload: TypeAlias = dict[str, io.BytesIO]
+"""The files under one form key: client file name to content, in the order they came."""
+
+STRING = "string"
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A place where a model runs: ``cpu``, ``cuda:0``, ``npu:1``."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.kind in {"cpu", "mps"} else f"{self.kind}:{self.index}"
+
+
+CPU = Device("cpu")
+
+
+def choose_device(wanted: str, there: Sequence[Device]) -> Device:
+    """The device for the setting ``wanted`` among those an engine reports, best first.
+
+    Raises:
+        DeviceError: it is not a device name, or the device is not there.
+    """
+    match = re.fullmatch(r"([a-z]+)(?::(\d+))?", wanted.strip().lower())
+    if match is None:
+        raise DeviceError(f"device {wanted!r}: expected auto, cpu, or a device such as cuda:0")
+    kind, index = match[1], match[2]
+    for device in there:
+        if kind == "auto" or (device.kind == kind and (not index or device.index == int(index))):
+            return device
+    names = ", ".join(map(str, there)) or "none"
+    raise DeviceError(f"device {wanted!r} is not there; this engine sees: {names}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """A declared input or output.
+
+    A dimension is an int, a name (symbolic: any size, the same everywhere in one request) or None
+    (any size). ``shape`` None means that nothing is declared. ``dtype`` is a numpy name, or
+    ``string``.
+    """
+
+    name: str
+    shape: tuple[int | str | None, ...] | None
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{_shown(self.shape)} {self.dtype}"
+
+    @functools.cached_property
+    def _numpy(self) -> np.dtype[Any]:
+        return np.dtype(object if self.dtype == STRING else self.dtype)
+
+    def smallest(self) -> Array:
+        """Zeros (empty strings) of this spec with every open dimension as 1, for a warm-up."""
+        shape = [size if isinstance(size, int) else 1 for size in self.shape or ()]
+        return np.full(shape, "" if self.dtype == STRING else 0, self._numpy)
+
+    def array(self, value: Any, model: str) -> Array:
+        """``value`` (array or nested list) as an array of this dtype, its shape checked.
+
+        Raises:
+            InvalidTensorError: with what was expected and what came.
+        """
+        array = value if type(value) is np.ndarray else self._from_object(value, model)
+        if array.dtype != self._numpy:
+            array = self._cast(array, model)
+        self._check_shape(array, model)
+        return array
+
+    def _from_object(self, value: Any, model: str) -> Array:
+        if is_upload(value):
+            self._refuse(model, "an uploaded file", "make an array of it in _preprocess")
+        if isinstance(value, Mapping | bytes) or value is None:
+            self._refuse(model, type(value).__name__, "give an array or a nested list")
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = "the rows differ in length" if "inhomogeneous" in str(error) else str(error)
+            self._refuse(model, f"a ragged or mixed {type(value).__name__}", reason)
+        if isinstance(value, list | tuple | float) and array.dtype.kind == "f":
+            self._check_finite(array, model)
+        return array
+
+    def _check_finite(self, array: Array, model: str) -> None:
+        bad = ~np.isfinite(array)
+        if bad.any():
+            at = [int(i) for i in np.argwhere(bad)[0]]
+            self._refuse(model, f"{array[tuple(at)]} at index {at}", "send finite numbers")
+
+    def _cast(self, array: Array, model: str) -> Array:
+        """Changes of dtype that lose nothing but floating-point digits."""
+        source, target = array.dtype, self._numpy
+        if target == object:
+            if source.kind not in "UTO" or not all(isinstance(x, str) for x in array.flat):
+                self._refuse(model, f"{_shown(array.shape)} {source}", "give strings")
+            return array.astype(object)
+        if source.kind not in "biuf" and not (source.kind == "c" and target.kind == "c"):
+            kind = "strings" if source.kind in "US" else "values that are not numbers"
+            self._refuse(model, kind, f"give {target} numbers")
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = array.astype(target)
+        if target.kind in "iu" and source.kind in "iuf":
+            # Through Python's exact comparison of the extremes, and element-wise round trip.
+            if array.size and not self._holds(array, result):
+                self._refuse(model, f"{source} values", f"give integers that {target} can hold")
+        elif target.kind == "b" and source.kind != "b" and not np.isin(array, (0, 1)).all():
+            self._refuse(model, f"{source} values", "give true or false")
+        elif target.kind == "f" and np.any(np.isinf(result) & np.isfinite(array)):
+            self._refuse(model, f"{source} values", f"give numbers that {target} can hold")
+        return result
+
+    def _holds(self, array: Array, result: Array) -> bool:
+        limits = np.iinfo(self._numpy)
+        # float(2**63) rounds up, hence the strict comparison after adding one.
+        inside = float(array.min()) >= limits.min and float(array.max()) < limits.max + 1
+        return inside and bool((result == array).all())
+
+    def _check_shape(self, array: Array, model: str) -> None:
+        if self.shape is None:
+            return
+        same_rank = array.ndim == len(self.shape)
+        if not same_rank or any(
+            isinstance(want, int) and want != got
+            for want, got in zip(self.shape, array.shape, strict=True)
+        ):
+            hint = "" if same_rank else "; the first dimension is the batch" * (array.ndim < len(self.shape))
+            self._refuse(model, f"{_shown(array.shape)} {array.dtype}", f"give this shape{hint}")
+        if 0 in array.shape:
+            self._refuse(model, f"{_shown(array.shape)}, an empty batch", "give at least one row")
+
+    def _refuse(self, model: str, got: str, advice: str) -> Any:
+        raise InvalidTensorError(
+            f'input "{self.name}" of model "{model}": expected {self}, got {got}; {advice}',
+            model=model,
+            input=self.name,
+            expected=str(self),
+            got=got,
+        )
+
+
+def tensors(specs: Sequence[TensorSpec], data: Any, model: str) -> dict[str, Array]:
+    """``data`` as arrays for the inputs ``specs``, by name.
+
+    Raises:
+        InvalidTensorError: not a dict, an unknown or missing name, a value that does not fit, or
+            two inputs that give one symbolic dimension different sizes.
+    """
+    names = [spec.name for spec in specs]
+    expected = ", ".join(f'"{spec.name}" {spec}' for spec in specs)
+    if not isinstance(data, Mapping):
+        got = type(data).__name__
+        raise InvalidTensorError(
+            f'model "{model}": expected a dict with the inputs {expected}, got {got}',
+            model=model, expected=expected, got=got,
+        )  # fmt: skip
+    if len(data) != len(names) or any(name not in data for name in names):
+        unknown = [str(key) for key in data if key not in names]
+        missing = [name for name in names if name not in data]
+        problem = "; ".join(
+            f"{what} {', '.join(map(repr, which))}"
+            for what, which in (("unknown input", unknown), ("missing input", missing))
+            if which
+        )
+        raise InvalidTensorError(
+            f'model "{model}": {problem}; its inputs are {expected}',
+            model=model, expected=names, got=[str(key) for key in data],
+        )  # fmt: skip
+    arrays = {spec.name: spec.array(data[spec.name], model) for spec in specs}
+    if len(specs) > 1:
+        _check_symbols(specs, arrays, model)
+    return arrays
+
+
+def _check_symbols(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], model: str) -> None:
+    sizes: dict[str, tuple[int, str]] = {}
+    for spec in specs:
+        for symbol, size in zip(spec.shape or (), arrays[spec.name].shape, strict=False):
+            if not isinstance(symbol, str):
+                continue
+            first, owner = sizes.setdefault(symbol, (size, spec.name))
+            if first != size:
+                raise InvalidTensorError(
+                    f'model "{model}": dimension {symbol} is {first} in input "{owner}" and {size} '
+                    f'in input "{spec.name}"; give both the same size',
+                    model=model, input=spec.name, expected=first, got=size,
+                )  # fmt: skip
+
+
+def is_upload(value: Any) -> bool:
+    """Whether ``value`` is what a form's file field decodes to."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(content, io.BytesIO) for content in value.values())
+    )
+
+
+def _shown(shape: Sequence[int | str | None] | None) -> str:
+    if shape is None:
+        return "(any shape)"
+    inside = ", ".join("?" if size is None else str(size) for size in shape)
+    return f"({inside},)" if len(shape) == 1 else f"({inside})"

@@ -1,0 +1,84 @@
+"""The examples of a package: requests that go through the whole service before it is ready.
+
+In ``examples/`` beside the model or beside ``model/``: ``*.json`` is a JSON body; ``*.form.json``
+describes a form, ``{"images": ["@7.png", "@3.png"], "threshold": "0.5"}``; any other file is an
+upload under the form key of config.json's only file property, else the model's only input.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engineroom.errors import WarmUpError
+from engineroom.package import Package
+from engineroom.values import TensorSpec
+
+FORM = ".form.json"
+
+
+def examples(package: Package, inputs: Sequence[TensorSpec]) -> Iterator[tuple[Path, Any]]:
+    """The decoded request of each example file, in the order of their names.
+
+    Raises:
+        WarmUpError: a file that cannot be read as an example.
+    """
+    places = dict.fromkeys(place / "examples" for place in (package.folder, package.root))
+    for place in places if package.file is None else ():
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if path.is_file() and path.name[0] != ".":
+                yield path, _request(path, package, inputs)
+
+
+def _request(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> Any:
+    if path.name.endswith(FORM):
+        return _form(path)
+    if path.suffix == ".json":
+        return _json(path)
+    return {_file_key(path, package, inputs): {path.name: io.BytesIO(path.read_bytes())}}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WarmUpError(f"{path}: the example is not JSON: {error}") from None
+
+
+def _form(path: Path) -> dict[str, Any]:
+    fields = _json(path)
+    if not isinstance(fields, dict):
+        raise WarmUpError(f'{path}: expected an object such as {{"images": "@7.png"}}')
+    form: dict[str, Any] = {}
+    for key, value in fields.items():
+        parts = [str(part) for part in (value if isinstance(value, list) else [value])]
+        files = [path.parent / part[1:] for part in parts if part.startswith("@")]
+        if missing := [str(file) for file in files if not file.is_file()]:
+            raise WarmUpError(f"{path}: no such file: {', '.join(missing)}")
+        form[key] = {file.name: io.BytesIO(file.read_bytes()) for file in files} or parts[-1]
+    return form
+
+
+def _file_key(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> str:
+    keys = list(_file_properties(package.config.get("apis"))) or [spec.name for spec in inputs]
+    if len(set(keys)) == 1:
+        return keys[0]
+    raise WarmUpError(
+        f"{path}: the form key of this example is open (known: {', '.join(keys) or 'none'}); "
+        f'describe the request in {path.stem}{FORM}: {{"<key>": "@{path.name}"}}'
+    )
+
+
+def _file_properties(node: Any) -> Iterator[str]:
+    """The names of properties of type ``file``, wherever the file's author put them."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _file_properties(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, dict) and value.get("type") == "file":
+                yield key
+            yield from _file_properties(value)

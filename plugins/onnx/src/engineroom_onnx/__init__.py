@@ -1,0 +1,1 @@
+"""Engineroom's engine for ONNX models, on ONNX Runtime."""
