@@ -71,7 +71,9 @@ def main() -> None:
 PACKAGE = click.argument("path", type=click.Path(path_type=Path))
 
 
-@main.command(epilog=f"Every option is also an environment variable, such as {env_name('timeout_s')}.")
+@main.command(
+    epilog=f"Every option is also an environment variable, such as {env_name('timeout_s')}."
+)
 @PACKAGE
 @_settings("serve")
 def serve(path: Path, **options: Any) -> None:
@@ -83,7 +85,9 @@ def serve(path: Path, **options: Any) -> None:
 
 @main.command()
 @PACKAGE
-@click.option("-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field.")
+@click.option(
+    "-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field."
+)
 @click.option("-d", "--data", metavar="JSON|@FILE|@-", help="A JSON body.")
 @_settings("predict")
 def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:

@@ -42,7 +42,7 @@ class Predictor(ABC):
         """Run once on the smallest inputs the specs allow."""
         self.run({spec.name: spec.smallest() for spec in self.inputs})
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Give back what the garbage collector does not."""
 
 
@@ -90,7 +90,9 @@ class Engine(ABC):
     @functools.cached_property
     def _made_service_class(self) -> type[Service]:
         module, _, name = self.parent.rpartition(".")
-        return type(name, (Service,), {"__module__": module, "__doc__": f"Parent of {self.name} services."})
+        return type(
+            name, (Service,), {"__module__": module, "__doc__": f"Parent of {self.name} services."}
+        )
 
     @functools.cached_property
     def gate(self) -> contextlib.AbstractContextManager[Any]:
@@ -130,7 +132,7 @@ class LazyPredictor:
     def __init__(
         self, engine: Engine, path: Path | LoadError, device: str, threads: int, model: str
     ) -> None:
-        """``path`` may be the error to raise when a model file is asked for; ``device`` a setting."""
+        """``path`` may be the error for whoever needs a model file; ``device`` is the setting."""
         self.engine, self.path, self.device = engine, path, device
         self.threads, self.model = threads, model
         self.predictor: Predictor | None = None
@@ -160,3 +162,4 @@ class LazyPredictor:
         """Give back what has been loaded, if anything has."""
         if self.predictor is not None:
             self.predictor.close()
+            self.predictor = None

@@ -33,7 +33,7 @@ READERS = re.compile(
 
 
 def script_frames(error: BaseException, package: Package) -> list[tuple[FrameType, int]]:
-    """The frames of ``error`` that are the package's own code, outermost first, with their lines."""
+    """The frames of ``error`` that are the package's own code, outermost first, with lines."""
     return [
         (frame, line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -82,7 +82,7 @@ class Model:
         self.name = settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
         self.surroundings = Surroundings(package, registry)
-        # Without a script nothing looks at the working directory, and requests need not queue for it.
+        # Without a script nothing looks at the working directory: no need to queue for it.
         self._stage = self.surroundings if package.script else contextlib.nullcontext()
         self.predictor = LazyPredictor(
             self.engine, self._model_file(), settings.device, self._engine_threads(), self.name
@@ -148,7 +148,9 @@ class Model:
             self._fail(error)
             raise
         except Exception as error:
-            self._fail(LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}"))
+            self._fail(
+                LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
+            )
             raise self.error or error from error
         if self.state is State.WARMING:  # unless the server began to stop meanwhile
             self.state = State.READY
@@ -195,8 +197,9 @@ class Model:
             return found[0]
         where, wanted = self.package.file or self.package.folder, " or ".join(patterns)
         got = ", ".join(path.name for path in found) or "none"
+        engine = self.engine.name
         return ModelFileError(
-            f"{where}: expected one model file ({wanted}) for engine {self.engine.name!r}, found {got}"
+            f"{where}: engine {engine!r} expected one model file ({wanted}), found {got}"
         )
 
     def _path(self) -> str:
@@ -232,7 +235,11 @@ class Model:
         except Exception as error:
             shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
             message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
-            if all(isinstance(size, int) for spec in predictor.inputs for size in (spec.shape or ())[1:]):
+            if all(
+                isinstance(size, int)
+                for spec in predictor.inputs
+                for size in (spec.shape or ())[1:]
+            ):
                 raise WarmUpError(message) from error
             # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
             log.warning("%s; put a request into %s", message, self.package.folder / "examples")

@@ -64,7 +64,7 @@ class Package:
         return value.strip() or None if isinstance(value, str) else None
 
     def owns(self, file: str) -> bool:
-        """Whether ``file`` is the package's own code, and not of an environment inside its folder."""
+        """Whether ``file`` is the package's own code, not that of an environment in it."""
         root = f"{self.root}{os.sep}"
         return file.startswith(root) and "site-packages" not in file[len(root) :]
 
@@ -79,7 +79,7 @@ class Package:
         return []
 
 
-def open_package(path: str | Path) -> Package:
+def open_package(path: str | os.PathLike[str]) -> Package:
     """The package at ``path``.
 
     Raises:
@@ -90,7 +90,9 @@ def open_package(path: str | Path) -> Package:
         raise PackageError(f"{path}: no such file or folder")
     if place.is_file():
         if place.suffix in {".py", ".json"}:
-            raise PackageError(f"{path}: name the package's folder, not a file in it: {place.parent}")
+            raise PackageError(
+                f"{path}: name the package's folder, not a file in it: {place.parent}"
+            )
         return Package(root=place.parent, folder=place.parent, script=None, file=place)
     folder = _model_folder(place)
     script = folder / SCRIPT
@@ -155,7 +157,9 @@ def _parsed(text: str, path: Path) -> tuple[Any, list[Finding]]:
             return None, [*findings, Finding("warning", path, "nested too deeply; ignored", 1)]
         except json.JSONDecodeError as error:
             mend = error.msg == "Expecting ',' delimiter" and error.pos < len(text)
-            what = "missing comma; added" if mend else f"not JSON ({error.msg}); the file is ignored"
+            what = (
+                "missing comma; added" if mend else f"not JSON ({error.msg}); the file is ignored"
+            )
             findings.append(Finding("warning", path, what, error.lineno, error.colno))
             if not mend:
                 break
@@ -164,7 +168,9 @@ def _parsed(text: str, path: Path) -> tuple[Any, list[Finding]]:
 
 
 # A string (kept), a comment, or a comma before a closing bracket.
-_ODD = re.compile(r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)|(,)(?=\s*(?://[^\n]*\s*)*[}\]])', re.DOTALL)
+_ODD = re.compile(
+    r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)|(,)(?=\s*(?://[^\n]*\s*)*[}\]])', re.DOTALL
+)
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -68,7 +68,9 @@ class Registry:
         hook = self.manager.hook.decode_request
         if self._only_built_in(hook):
             return decoding.decode_request
-        return lambda content_type, body, query: hook(content_type=content_type, body=body, query=query)
+        return lambda content_type, body, query: hook(
+            content_type=content_type, body=body, query=query
+        )
 
     @functools.cached_property
     def encode(self) -> Callable[[Any], bytes]:
@@ -76,7 +78,7 @@ class Registry:
         hook = self.manager.hook.encode_response
         if self._only_built_in(hook):
             return encoding.encode_response
-        return lambda result: hook(result=result)  # type: ignore[no-any-return]
+        return lambda result: hook(result=result)
 
     def _only_built_in(self, hook: pluggy.HookCaller) -> bool:
         return len(hook.get_hookimpls()) == 1 and not self.tracing
@@ -151,7 +153,9 @@ class Registry:
             if parent in (engine.parent, engine.parent.rpartition(".")[0]):
                 return engine
         name = _name_in(parent)
-        raise EngineError(f"the script needs {parent}, which no usable engine has; {self._advice(name)}")
+        raise EngineError(
+            f"the script needs {parent}, which no usable engine has; {self._advice(name)}"
+        )
 
     def _engine_of_type(self, package: Package) -> Engine:
         kind = str(package.model_type).lower()
@@ -165,7 +169,9 @@ class Registry:
 
     def _no_fit(self, package: Package, fits: list[str]) -> str:
         if fits:
-            return f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
+            return (
+                f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
+            )
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
         inside = nested_packages(package.folder)
@@ -206,7 +212,9 @@ class Registry:
         try:
             self.manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"plugin {entry.name!r}: {error}; see HOOKS.md for the names") from None
+            raise PluginError(
+                f"plugin {entry.name!r}: {error}; see HOOKS.md for the names"
+            ) from None
 
 
 def _name_in(parent: str) -> str:

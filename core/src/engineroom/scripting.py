@@ -42,7 +42,7 @@ _stage = threading.RLock()
 
 
 class MetricsManager:
-    """``metric.metrics_manager.MetricsManager``: scripts update ``metrics[key]`` where it exists."""
+    """``metric.metrics_manager.MetricsManager``: scripts update the metrics that are there."""
 
     metrics: dict[str, Any] = {}
 
@@ -343,5 +343,8 @@ def _is_script_s(thread: threading.Thread, package: Package) -> bool:
     code = getattr(inspect.unwrap(target), "__code__", None)
     if code is None:
         # A library's or a C function as target, such as torch.load: take it for the script's.
-        return thread is not threading.current_thread() and getattr(thread, "_target", None) is not None
+        return (
+            thread is not threading.current_thread()
+            and getattr(thread, "_target", None) is not None
+        )
     return package.owns(code.co_filename)

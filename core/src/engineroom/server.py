@@ -7,14 +7,16 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from engineroom.app import Serving
+from engineroom.app import Application
 from engineroom.errors import LoadError, SettingError
+from engineroom.hosting import Host
 from engineroom.logs import configure
 from engineroom.model import Model, State
 from engineroom.package import open_package
@@ -28,7 +30,7 @@ LOAD_FAILED = 3
 PATH = f"{ENV_PREFIX}PATH"
 KEEP_ALIVE_S = 75
 
-_serving: Serving | None = None
+_host: Host | None = None
 
 
 def serve(path: Path, settings: Settings) -> int:
@@ -45,7 +47,9 @@ def serve(path: Path, settings: Settings) -> int:
     listening = _listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    log.info("serving %s on http://%s:%d (Ctrl-C stops)", settings.name or package.name, shown, port)
+    log.info(
+        "serving %s on http://%s:%d (Ctrl-C stops)", settings.name or package.name, shown, port
+    )
     config = _config(settings, package.root)
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -99,27 +103,31 @@ def _config(settings: Settings, root: Path) -> uvicorn.Config:
 
 def app() -> Starlette:
     """The app of this process, from its environment: what every worker calls at its start."""
-    global _serving
+    global _host
     settings = Settings.read()
     configure(settings)
-    # The way stdin, stdout and argv look is the script's business from here on.
-    sys.argv = ["engineroom"]
+    # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
+    warnings.filterwarnings("error", message=".*decompression bomb")
+    # Some scripts parse the command line when they are imported.
+    sys.argv[1:] = []
     try:
-        model = Model(open_package(os.environ[PATH]), settings, Registry(settings), own_process=True)
+        model = Model(
+            open_package(os.environ[PATH]), settings, Registry(settings), own_process=True
+        )
     except LoadError as error:
         log.error("%s", error)
         sys.exit(LOAD_FAILED)
     # One of several workers takes connections only when it is ready; a single one says so itself.
-    _serving = Serving(model, in_background=settings.workers == 1)
+    _host = Host(model, in_background=settings.workers == 1)
     if settings.workers > 1:
         # The log has the reason already; uvicorn would add a traceback of its own.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    return _serving.app()
+    return Application(_host)
 
 
 async def _stop_when_failed() -> None:
     """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
-    if _serving is not None and _serving.model.state is State.FAILED:
+    if _host is not None and _host.model.state is State.FAILED:
         sys.exit(LOAD_FAILED)
 
 

@@ -80,7 +80,11 @@ class Service:
         data = self._inference(data)
         inferred = time.perf_counter()
         data = self._postprocess(data)
-        _clock.times = (preprocessed - start, inferred - preprocessed, time.perf_counter() - inferred)
+        _clock.times = (
+            preprocessed - start,
+            inferred - preprocessed,
+            time.perf_counter() - inferred,
+        )
         return data
 
 

@@ -24,7 +24,7 @@ COUNT = click.IntRange(1)
 SECONDS = click.FloatRange(0, min_open=True)
 
 
-def _setting(default: Any, kind: click.ParamType, text: str, commands: tuple[str, ...]) -> Any:
+def _setting(default: Any, kind: click.ParamType[Any], text: str, commands: tuple[str, ...]) -> Any:
     return dataclasses.field(
         default=default, metadata={"type": kind, "help": text, "commands": commands}
     )
@@ -37,14 +37,21 @@ class Settings:
     host: str = _setting("127.0.0.1", click.STRING, "Address to listen on.", SERVING)
     port: int = _setting(8080, PORT, "Port to listen on; 0 takes a free one.", SERVING)
     device: str = _setting("auto", click.STRING, "auto, cpu, or a device such as cuda:0.", LOADING)
-    engine: str | None = _setting(None, click.STRING, "Engine, when the package leaves it open.", LOADING)
-    name: str | None = _setting(None, click.STRING, "Model name; the folder's name by default.", LOADING)
+    engine: str | None = _setting(
+        None, click.STRING, "Engine, when the package leaves it open.", LOADING
+    )
+    name: str | None = _setting(
+        None, click.STRING, "Model name; the folder's name by default.", LOADING
+    )
     workers: int = _setting(1, COUNT, "Server processes that share the port.", SERVING)
     threads: int = _setting(
         1, COUNT, "Predictions at once in a process, for services that are thread-safe.", SERVING
     )
     engine_threads: int | None = _setting(
-        None, COUNT, "Threads inside one prediction; OMP_NUM_THREADS, else cores / workers.", LOADING
+        None,
+        COUNT,
+        "Threads inside one prediction; OMP_NUM_THREADS, else cores / workers.",
+        LOADING,
     )
     timeout_s: float = _setting(
         40.0, SECONDS, "Time for one request, from its first byte, the queue included.", SERVING
@@ -52,11 +59,15 @@ class Settings:
     load_timeout_s: float = _setting(
         600.0, SECONDS, "Time for threads that a script starts to load its model.", LOADING
     )
-    drain_s: float = _setting(30.0, SECONDS, "Time to finish running requests at shutdown.", SERVING)
+    drain_s: float = _setting(
+        30.0, SECONDS, "Time to finish running requests at shutdown.", SERVING
+    )
     max_body_bytes: int = _setting(12_000_000, COUNT, "Largest request body.", SERVING)
     max_queue_size: int = _setting(256, COUNT, "Requests that may wait for a model.", SERVING)
     access_log: bool = _setting(True, click.BOOL, "Log a line for each request.", SERVING)
-    log_format: str = _setting("text", click.Choice(["text", "json"]), "Format of the log.", SERVING)
+    log_format: str = _setting(
+        "text", click.Choice(["text", "json"]), "Format of the log.", SERVING
+    )
     debug: bool = _setting(False, click.BOOL, "Add tracebacks to error answers; log more.", LOADING)
     reload: bool = _setting(False, click.BOOL, "Start again when the package changes.", SERVING)
     block_plugins: str = _setting("", click.STRING, "Plugins not to load, with commas between.", ())
@@ -101,7 +112,7 @@ def field_names() -> list[str]:
     return [field.name for field in dataclasses.fields(Settings)]
 
 
-def _converted(kind: click.ParamType, value: Any, source: str) -> Any:
+def _converted(kind: click.ParamType[Any], value: Any, source: str) -> Any:
     try:
         return kind.convert(value, None, None)
     except click.BadParameter as error:

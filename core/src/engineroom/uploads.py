@@ -67,7 +67,9 @@ def read_file(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
     """
     head = content.getvalue()[:6]
     if not head:
-        raise InvalidUploadError(f'input "{spec.name}": the file {name!r} is empty', input=spec.name)
+        raise InvalidUploadError(
+            f'input "{spec.name}": the file {name!r} is empty', input=spec.name
+        )
     if head == NPY_MAGIC:
         return _read_npy(name, content, spec)
     return _read_picture(name, content, spec)
@@ -77,7 +79,10 @@ def _read_npy(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
     # The header is read by numpy, the data is not: read_array allocates what a header claims.
     try:
         version = np.lib.format.read_magic(content)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
         shape, fortran, dtype = read[version](content)
         array = np.frombuffer(content.getvalue(), dtype, offset=content.tell())
         return array.reshape(shape, order="F" if fortran else "C")
@@ -125,7 +130,11 @@ def _layout(spec: TensorSpec, size: tuple[int, int]) -> tuple[int, str] | None:
 
     if len(shape) == 4 and shape[1] in MODES and fits(*shape[2:]):
         return int(shape[1] or 0), "first"
-    if len(shape) == 4 and (shape[3] in MODES or not isinstance(shape[3], int)) and fits(*shape[1:3]):
+    if (
+        len(shape) == 4
+        and (shape[3] in MODES or not isinstance(shape[3], int))
+        and fits(*shape[1:3])
+    ):
         return (shape[3] if isinstance(shape[3], int) else 3), "last"
     if len(shape) == 3 and fits(*shape[1:]):
         return 1, "none"

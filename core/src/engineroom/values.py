@@ -145,7 +145,11 @@ class TensorSpec:
             isinstance(want, int) and want != got
             for want, got in zip(self.shape, array.shape, strict=True)
         ):
-            hint = "" if same_rank else "; the first dimension is the batch" * (array.ndim < len(self.shape))
+            hint = (
+                ""
+                if same_rank
+                else "; the first dimension is the batch" * (array.ndim < len(self.shape))
+            )
             self._refuse(model, f"{_shown(array.shape)} {array.dtype}", f"give this shape{hint}")
         if 0 in array.shape:
             self._refuse(model, f"{_shown(array.shape)}, an empty batch", "give at least one row")

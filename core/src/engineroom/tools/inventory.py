@@ -21,7 +21,11 @@ def inventory(settings: Settings, devices: bool) -> list[dict[str, Any]]:
 def _row(registry: Registry, name: str, devices: bool) -> dict[str, Any]:
     distribution = registry.distribution(name)
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {"name": name, "version": distribution.version if distribution else None, "state": "usable"}
+    row |= {
+        "name": name,
+        "version": distribution.version if distribution else None,
+        "state": "usable",
+    }
     try:
         engine = registry.engine(name)
         row["model_files"] = list(engine.model_files)
@@ -43,7 +47,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines += [[_cell(row[column]) for column in COLUMNS] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
     return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
+        )
         for line in lines
     )
 

@@ -19,7 +19,7 @@ from engineroom.settings import Settings
 
 
 def form_data(fields: Sequence[str]) -> dict[str, Any]:
-    """curl's ``-F``: ``key=@file`` is an upload, ``key=text`` a text field.
+    """Curl's ``-F``: ``key=@file`` is an upload, ``key=text`` a text field.
 
     Raises:
         click.UsageError: a field without ``=``, a file that is not there.
@@ -41,7 +41,7 @@ def form_data(fields: Sequence[str]) -> dict[str, Any]:
 
 
 def body_data(text: str) -> Any:
-    """curl's ``-d``: JSON, or ``@file`` that holds it; ``@-`` is standard input.
+    """Curl's ``-d``: JSON, or ``@file`` that holds it; ``@-`` is standard input.
 
     Raises:
         InvalidBodyError: it is not JSON.

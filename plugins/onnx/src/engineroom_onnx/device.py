@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+
 from engineroom.values import CPU, Device
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
 from engineroom.engine import Predictor
 from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError
 from engineroom.values import STRING, Array, Device, TensorSpec
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
-
 from engineroom_onnx.device import PROVIDERS, providers
 
 # Source: the type strings of NodeArg, https://onnxruntime.ai/docs/api/python/api_summary.html
@@ -36,7 +36,9 @@ class OnnxPredictor(Predictor):
         try:
             self.session = ort.InferenceSession(str(path), options, providers=providers(device))
         except Exception as error:  # the runtime's exceptions have no common base but this
-            raise ModelFileError(f"{path}: not a model that ONNX Runtime can load: {error}") from error
+            raise ModelFileError(
+                f"{path}: not a model that ONNX Runtime can load: {error}"
+            ) from error
         used = self.session.get_providers()[0]
         if used != PROVIDERS[device.kind]:
             # The runtime only prints why, and goes on with the CPU.

@@ -1,10 +1,10 @@
 """The three steps of a prediction: read the request, run the model, shape the answer."""
 
 import numpy as np
-from PIL import Image
 
 # The server provides this module; there is nothing to install for it.
 from model_service.onnx_model_service import OnnxServingBaseService
+from PIL import Image
 
 
 class DigitService(OnnxServingBaseService):

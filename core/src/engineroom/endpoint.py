@@ -1,0 +1,207 @@
+"""The ASGI endpoint of predictions: one straight line from the body to the answer.
+
+A bare ASGI callable, because Starlette's ``Request`` and ``Response`` cost about as much as the
+rest of the way through the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from engineroom.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ClientLeftError,
+    DeadlineError,
+    RequestError,
+    UnexpectedError,
+)
+from engineroom.hosting import Host
+from engineroom.model import Answer
+from engineroom.responses import START, UNREAD, error_response, log_access, request_id_of
+from engineroom.runner import Job, Runner
+
+WATCH_AFTER_S = 0.05
+"""A client is watched for leaving once it has waited this long; watching costs a task."""
+
+
+class Predict:
+    """Answers one POST with the model of ``host``."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.settings = host, host.settings
+        self.decode = host.model.registry.decode
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = scope[START] = time.monotonic()
+        watch = Watch(receive, start + self.settings.timeout_s)
+        try:
+            job = await self._submit(scope, watch)
+            answer: Answer = await watch.wait(job)
+        except Exception as error:
+            await error_response(_known(error), scope, self.settings)(scope, receive, send)
+            return
+        finally:
+            watch.end()
+        if self.settings.access_log:
+            log_access(scope, 200, _steps(job, answer))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-request-id", request_id_of(scope).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _submit(self, scope: Scope, watch: Watch) -> Job:
+        scope[UNREAD] = True
+        runner = await self.host.ready_runner(self.settings.timeout_s)
+        runner.check_room()
+        body, content_type = await self._body(scope, watch)
+        scope[UNREAD] = False
+        data = self.decode(content_type, body, scope["query_string"])
+        watch.runner = runner
+        return runner.submit(data, watch.deadline)
+
+    async def _body(self, scope: Scope, watch: Watch) -> tuple[bytes, str]:
+        """The whole body and its content type.
+
+        Raises:
+            BodyTooLargeError: declared or counted, before more than the limit is held.
+            BodyTimeoutError: not here when its time is up.
+            ClientLeftError: the client closed the connection.
+        """
+        content_type, limit = "", self.settings.max_body_bytes
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value.decode("latin-1")
+            elif name == b"content-length" and value.isdigit() and int(value) > limit:
+                raise _too_large(limit, f"{int(value)} bytes")
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await watch.receive(size)
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError("the client left while it sent the body")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit, "more")
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks), content_type
+
+
+class Watch:
+    """Keeps one request's deadline, and notices when its client leaves.
+
+    One timer is all that a quick request pays for both: the client is watched, and the deadline
+    set, only when ``WATCH_AFTER_S`` have passed.
+    """
+
+    def __init__(self, receive: Receive, deadline: float) -> None:
+        self._receive, self.deadline = receive, deadline
+        self.runner: Runner | None = None
+        self._job: Job | None = None
+        self._reading: asyncio.Task[Any] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._late = False
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(min(WATCH_AFTER_S, self._left()), self._look)
+
+    def _left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def _look(self) -> None:
+        """The request is not a quick one, or its time is up."""
+        left = self._left()
+        if left > 0:
+            if self._job is not None and self._leaving is None:
+                self._leaving = self._loop.create_task(self._until_disconnect(self._job))
+            self._timer = self._loop.call_later(
+                left if self._leaving else min(WATCH_AFTER_S, left), self._look
+            )
+        elif self._job is not None:
+            where = "in the queue" if self._job.waiting else "while it ran"
+            self._give_up(self._job, DeadlineError(f"no answer in time; it was {where}"))
+        elif self._reading is not None:
+            self._late = True
+            self._reading.cancel()
+
+    async def _until_disconnect(self, job: Job) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._give_up(job, ClientLeftError("the client left before its answer"))
+
+    def _give_up(self, job: Job, error: RequestError) -> None:
+        if not job.future.done():
+            job.future.set_exception(error)
+        if self.runner is not None:
+            self.runner.cancel(job)
+
+    async def receive(self, so_far: int) -> Message:
+        """The next part of the body.
+
+        Raises:
+            BodyTimeoutError: it does not come before the deadline.
+        """
+        self._reading = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if not self._late:
+                raise
+            if sys.version_info >= (3, 11) and self._reading is not None:
+                self._reading.uncancel()
+            raise BodyTimeoutError(
+                f"the body did not arrive in time; {so_far} bytes came", got=so_far
+            ) from None
+        finally:
+            self._reading = None
+
+    async def wait(self, job: Job) -> Any:
+        """The answer to ``job``.
+
+        Raises:
+            DeadlineError: not there in time.
+            ClientLeftError: the client closed the connection.
+        """
+        self._job = job
+        try:
+            return await job.future
+        except asyncio.CancelledError:  # the server stops
+            if self.runner is not None:
+                self.runner.cancel(job)
+            raise
+
+    def end(self) -> None:
+        """The request has its answer."""
+        self._timer.cancel()
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+
+def _known(error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    bug = UnexpectedError(f"{type(error).__name__} in the server: {error}")
+    bug.__cause__ = error
+    return bug
+
+
+def _steps(job: Job, answer: Answer) -> str:
+    times = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
+    return ", ".join(f"{name.lstrip('_')} {seconds * 1e3:.1f}" for name, seconds in times.items())
+
+
+def _too_large(limit: int, got: str) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the body may have {limit} bytes, got {got}; send less, or raise max_body_bytes",
+        expected=limit,
+        got=got,
+    )

@@ -1,0 +1,87 @@
+"""Starts and stops a model for a server, and hands out its runner while it is ready."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import anyio
+
+from engineroom.errors import LoadError
+from engineroom.model import Model, State
+from engineroom.runner import Runner
+
+log = logging.getLogger("engineroom")
+
+
+class Host:
+    """A model, the thread that loads it, and the runner that it has once it is loaded."""
+
+    def __init__(self, model: Model, in_background: bool = False) -> None:
+        """``in_background``: requests that come before the model is ready are refused at once."""
+        self.model, self.settings = model, model.settings
+        self.in_background = in_background
+        self.runner: Runner | None = None
+        self._loading: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request would be taken now."""
+        return self.runner is not None and self.model.state is State.READY
+
+    async def start(self) -> None:
+        """Load the model; wait for it unless it loads in the background.
+
+        Raises:
+            LoadError: it cannot be loaded.
+        """
+        self._begin()
+        if not self.in_background:
+            await self._wait(None)
+            if self.model.error is not None:
+                raise self.model.error
+
+    async def ready_runner(self, timeout_s: float) -> Runner:
+        """The runner of the ready model. The first request of a mounted app starts the load.
+
+        Raises:
+            NotReadyError: it is not ready, and why.
+        """
+        if self.runner is None and not self.in_background:
+            self._begin()
+            await self._wait(timeout_s)
+        if self.runner is None or not self.is_ready:
+            raise self.model.not_ready()
+        return self.runner
+
+    def stop(self) -> None:
+        """Finish what is queued, within ``drain_s``, then unload."""
+        self.model.drain()
+        if self.runner is not None:
+            self.runner.stop(self.settings.drain_s)
+            self.runner = None
+            self.model.unload()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._loading is None or self.model.state is State.STOPPED:
+                self._loading = threading.Thread(
+                    target=self._load, name="engineroom-load", daemon=True
+                )
+                self._loading.start()
+
+    def _load(self) -> None:
+        model = self.model
+        try:
+            model.load()
+        except LoadError as error:
+            log.error("%s", error, exc_info=error if self.settings.debug else None)
+            return
+        self.runner = Runner(model.answer, model.turn, model.threads, self.settings.max_queue_size)
+
+    async def _wait(self, timeout_s: float | None) -> None:
+        """Return when the load has ended, well or badly, or the time is up."""
+        with anyio.move_on_after(timeout_s):
+            while self._loading is not None and self._loading.is_alive():
+                await anyio.sleep(0.005)

@@ -1,0 +1,92 @@
+"""Errors as responses, the request's id, and its line in the access log."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import time
+import traceback
+
+import anyio
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from engineroom.errors import BusyError, RequestError
+from engineroom.logs import FIELDS
+from engineroom.settings import Settings
+
+log = logging.getLogger("engineroom")
+access_log = logging.getLogger("engineroom.access")
+
+UNREAD = "engineroom.unread"
+"""Key of the scope: the body has not been read to its end."""
+START = "engineroom.start"
+"""Key of the scope: when the request came, on the clock of ``time.monotonic``."""
+LINGER_S = 5.0
+"""How long an unread body is read and dropped, so that its sender gets to read the answer."""
+REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}")
+
+_request_numbers = itertools.count(1)
+_process_id = f"{os.getpid():x}-{int(time.time()) & 0xFFFFFF:x}"
+
+
+def error_response(error: RequestError, scope: Scope, settings: Settings) -> ErrorResponse:
+    """The one place where an exception becomes an answer."""
+    request_id = request_id_of(scope)
+    body = error.body(request_id)
+    if settings.debug:
+        body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
+    if error.status >= 500 and not isinstance(error, BusyError):
+        log.error("%s (request %s)", error, request_id, exc_info=error.__cause__)
+    if settings.access_log:
+        log_access(scope, error.status)
+    headers = {**error.headers, "x-request-id": request_id}
+    return ErrorResponse(body, status_code=error.status, headers=headers)
+
+
+class ErrorResponse(JSONResponse):
+    """An error as JSON; reads the rest of the request first, so that the client can read it too.
+
+    Closing a connection while its peer still sends makes many clients report a reset instead of
+    the answer. The rest is dropped as it comes, for at most ``LINGER_S``.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope.get(UNREAD):
+            return await super().__call__(scope, receive, send)
+        self.headers["connection"] = "close"
+        headers = self.raw_headers
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with anyio.move_on_after(LINGER_S):
+            while (await receive()).get("more_body"):
+                pass
+        await send({"type": "http.response.body", "body": b""})
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's ``X-Request-Id`` where it sent a sane one, else one of our own."""
+    known: str | None = scope.get("engineroom.request_id")
+    if known is None:
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        own = f"{_process_id}-{next(_request_numbers):x}"
+        known = sent.decode() if REQUEST_ID.fullmatch(sent) else own
+        scope["engineroom.request_id"] = known
+    return known
+
+
+def log_access(scope: Scope, status: int, steps: str | None = None) -> None:
+    """One line for one request."""
+    seconds = time.monotonic() - scope.get(START, time.monotonic())
+    fields = {
+        "method": scope["method"], "path": scope["path"], "status": status,
+        "ms": round(seconds * 1e3, 2), "steps": steps, "request_id": request_id_of(scope),
+    }  # fmt: skip
+    access_log.info(
+        "%s %s %d %.1f ms%s id=%s",
+        scope["method"], scope["path"], status, seconds * 1e3,
+        f" ({steps})" if steps else "", fields["request_id"],
+        extra={FIELDS: fields},
+    )  # fmt: skip
