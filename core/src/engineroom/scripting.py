@@ -22,7 +22,7 @@ import time
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, ScriptError
@@ -44,7 +44,7 @@ _stage = threading.RLock()
 class MetricsManager:
     """``metric.metrics_manager.MetricsManager``: scripts update the metrics that are there."""
 
-    metrics: dict[str, Any] = {}
+    metrics: ClassVar[dict[str, Any]] = {}
 
 
 class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -110,7 +110,7 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     # --- importing
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+        self, name: str, _path: Sequence[str] | None, _target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a lent module; None for everything else."""
         top, _, rest = name.partition(".")
@@ -212,8 +212,8 @@ def _import_failure(error: BaseException, package: Package) -> str:
         if error.name.startswith("model_service."):
             return f"{place}: {error}"
         return (
-            f"{place}: the script needs the module {error.name!r}, which is not installed here; "
-            f"install it (pip install {error.name.partition('.')[0]}) or put it into {package.folder}"
+            f"{place}: the script needs the module {error.name!r}, which is not installed; run pip "
+            f"install {error.name.partition('.')[0]}, or put it into {package.folder}"
         )
     return f"{place}: importing the script failed: {type(error).__name__}: {error}"
 
@@ -237,8 +237,8 @@ def _service_class(
     alike = [c.__name__ for c in classes if any(step in vars(c) for step in STEPS)]
     found = f"found {', '.join(alike)} without such a parent" if alike else "found none"
     raise ScriptError(
-        f"{package.script}: expected one class whose parent comes from model_service, {found}; write "
-        "for example: from model_service.onnx_model_service import OnnxServingBaseService"
+        f"{package.script}: expected one class whose parent comes from model_service, {found}; for "
+        "example: from model_service.onnx_model_service import OnnxServingBaseService"
     )
 
 
@@ -325,9 +325,9 @@ def _wait(
             return
         if seconds > timeout_s:
             raise ScriptError(
-                f"{package.script}: the thread {running[0].name}, which the service starts to load "
-                f"its model, still runs after {timeout_s:g} s; raise --load-timeout-s, or make it a "
-                "daemon thread if it is meant to run for ever"
+                f"{package.script}: the thread {running[0].name}, started to load the model, still "
+                f"runs after {timeout_s:g} s; raise --load-timeout-s, or make it a daemon thread "
+                "if it is meant to run for ever"
             )
         if seconds > 2 and running[0] not in told:
             told.add(running[0])

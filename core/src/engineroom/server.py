@@ -128,6 +128,8 @@ def app() -> Starlette:
 async def _stop_when_failed() -> None:
     """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
     if _host is not None and _host.model.state is State.FAILED:
+        # The log has the reason; uvicorn would add the traceback of this exit.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         sys.exit(LOAD_FAILED)
 
 
@@ -146,7 +148,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         raise SettingError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port or --host"
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
         ) from None
     listening.set_inheritable(True)
     return listening

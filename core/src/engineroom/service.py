@@ -63,7 +63,7 @@ class Service:
         """From inputs by name to outputs by name: the model file, run by the engine."""
         if self._engineroom is None:
             raise StepError(
-                f"{type(self).__name__} was made outside Engineroom, so no model file stands behind "
+                f"{type(self).__name__} was made outside Engineroom: no model file stands behind "
                 "its default _inference; use engineroom.load(), or override _inference"
             )
         return self._engineroom.predict(data)

@@ -32,7 +32,7 @@ def default_service(parent: type[Service], specs: tuple[TensorSpec, ...]) -> typ
 
 
 def _value(value: Any, spec: TensorSpec | None) -> Any:
-    """One entry of the request as the engine takes it; an unknown name is the engine's to refuse."""
+    """One entry of the request as the engine takes it; an unknown name is refused later."""
     if spec is None:
         return value
     if is_upload(value):

@@ -112,7 +112,7 @@ class TensorSpec:
     def _cast(self, array: Array, model: str) -> Array:
         """Changes of dtype that lose nothing but floating-point digits."""
         source, target = array.dtype, self._numpy
-        if target == object:
+        if self.dtype == STRING:
             if source.kind not in "UTO" or not all(isinstance(x, str) for x in array.flat):
                 self._refuse(model, f"{_shown(array.shape)} {source}", "give strings")
             return array.astype(object)

@@ -1,9 +1,8 @@
 """Tell which digit a picture shows."""
 
 import numpy as np
-from PIL import Image
-
 from model_service.onnx_model_service import OnnxServingBaseService
+from PIL import Image
 
 
 class DigitsService(OnnxServingBaseService):

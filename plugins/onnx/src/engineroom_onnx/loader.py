@@ -43,8 +43,8 @@ class OnnxPredictor(Predictor):
         if used != PROVIDERS[device.kind]:
             # The runtime only prints why, and goes on with the CPU.
             raise DeviceError(
-                f"{path.name}: {PROVIDERS[device.kind]} could not be started for device {device}; ONNX "
-                "Runtime has printed the reason. Use --device cpu to run it there"
+                f"{path.name}: {PROVIDERS[device.kind]} could not be started for device {device}; "
+                "ONNX Runtime has printed the reason. Use --device cpu to run it there"
             )
         self.device = device
         self.inputs = tuple(_input(node, path) for node in self.session.get_inputs())
@@ -55,7 +55,7 @@ class OnnxPredictor(Predictor):
         try:
             values: Sequence[Any] = self.session.run(self._names, feeds)
         except InvalidArgument as error:
-            # A value out of range, such as an index beyond an embedding: the runtime has checked it.
+            # A value out of range, such as an index beyond an embedding.
             raise InvalidTensorError(f"ONNX Runtime refuses the input: {error}") from error
         return dict(zip(self._names, values, strict=True))
 
