@@ -196,7 +196,7 @@ class Model:
         if len(found) == 1:
             return found[0]
         where, wanted = self.package.file or self.package.folder, " or ".join(patterns)
-        got = ", ".join(path.name for path in found) or "none"
+        got = ", ".join(str(path.relative_to(self.package.folder)) for path in found) or "none"
         engine = self.engine.name
         return ModelFileError(
             f"{where}: engine {engine!r} expected one model file ({wanted}), found {got}"

@@ -96,6 +96,8 @@ def open_package(path: str | os.PathLike[str]) -> Package:
         return Package(root=place.parent, folder=place.parent, script=None, file=place)
     folder = _model_folder(place)
     script = folder / SCRIPT
+    if not script.is_file() and not (folder / CONFIG).is_file() and (inside := _inside(folder)):
+        raise PackageError(f"{path} is no package; did you mean {' or '.join(map(str, inside))}?")
     config, findings = _read_config(folder / CONFIG)
     return Package(
         root=folder.parent if folder.name == "model" else folder,
@@ -113,10 +115,10 @@ def _model_folder(place: Path) -> Path:
     return place
 
 
-def nested_packages(place: Path) -> list[Path]:
+def _inside(place: Path) -> list[Path]:
     """Packages below ``place``, for the message about a wrong folder level."""
     inside = [p.parent for level in ("*", "*/*", "*/*/*") for p in place.glob(f"{level}/{SCRIPT}")]
-    return [p.parent if p.name == "model" else p for p in inside[:3]]
+    return [p.parent if p.name == "model" else p for p in sorted(inside)[:3]]
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], list[Finding]]:

@@ -17,7 +17,7 @@ import pluggy
 from engineroom import decoding, encoding, hookspecs, startup_log
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, PluginError
-from engineroom.package import Package, nested_packages
+from engineroom.package import Package
 from engineroom.settings import Settings, env_name
 
 log = logging.getLogger("engineroom")
@@ -174,9 +174,6 @@ class Registry:
             )
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
-        inside = nested_packages(package.folder)
-        if inside:
-            return f"{package.folder} is no package; did you mean {' or '.join(map(str, inside))}?"
         there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
         return (
             f"{package.folder}: no model file that an engine knows, no config.json that says the "

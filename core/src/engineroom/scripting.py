@@ -193,14 +193,15 @@ def load_class(package: Package, surroundings: Surroundings) -> type[Service]:
     script = package.script
     if script is None:
         raise ScriptError(f"{package.folder} has no customize_service.py")
-    _parsed(script)
+    tree = _parsed(script)
     spec = importlib.util.spec_from_file_location(MODULE, script)
     if spec is None or spec.loader is None:
         raise ScriptError(f"{script}: cannot be loaded")
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
     try:
-        spec.loader.exec_module(module)
+        # Compiled here and not by the loader, whose cache misses a change within the same second.
+        exec(compile(tree, str(script), "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise ScriptError(_import_failure(error, package)) from error
     return _service_class(module, package, surroundings.parents)

@@ -1,0 +1,180 @@
+"""Start, readiness, failures, signals and workers of a real server process."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SLOW_LOAD = """
+import threading, time
+from model_service.onnx_model_service import OnnxServingBaseService
+
+
+class LateService(OnnxServingBaseService):
+    def __init__(self, model_name, model_path):
+        threading.Thread(target=self.load, daemon=True).start()
+
+    def load(self):
+        time.sleep(1)
+        self.labels = ["cat"]
+
+    def _inference(self, data):
+        return self.labels
+"""
+
+
+def engineroom(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "engineroom", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_while_the_script_s_thread_loads_the_server_says_so(start_server, tmp_path):
+    (tmp_path / "customize_service.py").write_text(SLOW_LOAD)
+    server = start_server(tmp_path, ready=False)
+    server.wait_for_line("loading")
+    while True:
+        try:
+            status, body, headers = server.get("/health/ready")
+            break
+        except OSError:
+            time.sleep(0.02)
+    assert (status, body["state"], body["status"]) == (503, "loading", "unavailable")
+    assert "being loaded" in body["reason"]
+    assert server.get("/health/live")[:2] == (200, {"status": "OK"})
+    status, body, headers = server.post({"a": 1})
+    assert (status, body["error"]["code"], headers["retry-after"]) == (503, "not_ready", "1")
+    server.wait_until_ready()
+    assert server.post({"a": 1})[:2] == (200, ["cat"])
+    assert server.get("/health")[1]["status"] == "OK"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_failed_load_ends_serve_with_exit_code_3_and_the_reason(services, workers):
+    path = str(services / "failing_thread")
+    ended = engineroom("serve", path, "--port", "0", "--workers", workers)
+    assert ended.returncode == 3
+    where = r"customize_service\.py:11: the thread loader.*failed: KeyError: 'nowhere'"
+    assert re.search(where, ended.stderr)
+    assert "Traceback" not in ended.stderr
+    with_traceback = engineroom("serve", path, "--port", "0", "--workers", workers, "--debug")
+    assert 'self.labels = {}["nowhere"]' in with_traceback.stderr
+
+
+def test_two_service_classes_are_named_with_their_lines(services):
+    ended = engineroom("serve", str(services / "two_classes"), "--port", "0")
+    assert ended.returncode == 3
+    assert "found FirstService (line 4) and SecondService (line 8)" in ended.stderr
+
+
+def test_a_folder_that_is_not_there_is_exit_code_3(tmp_path):
+    ended = engineroom("serve", str(tmp_path / "nowhere"))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "no such file or folder" in ended.stderr
+
+
+def test_the_folder_above_a_package_is_answered_with_its_place(services):
+    ended = engineroom("check", str(services))
+    assert ended.returncode == 3
+    assert f"did you mean {services / 'contract'} or" in ended.stdout
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(start_server, services):
+    server = start_server(services / "echo")
+    ended = engineroom("serve", str(services / "echo"), "--port", str(server.port))
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1 port {server.port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_server_with_exit_code_0(start_server, services, sign, workers):
+    server = start_server(services / "echo", "--workers", workers)
+    assert server.post({"a": 1})[0] == 200
+    assert server.stop(sign) == 0
+    assert "Traceback" not in server.log()
+    assert server.log().splitlines()[-1].endswith("stopped")
+
+
+def test_a_running_request_is_finished_before_the_server_stops(start_server, services):
+    from concurrent.futures import ThreadPoolExecutor
+
+    server = start_server(services / "slow")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(server.post, {"seconds": 0.8})
+        time.sleep(0.3)
+        assert server.stop() == 0
+        assert running.result()[:2] == (200, {"runs": 1})
+
+
+def test_two_workers_share_the_port_and_a_killed_one_is_replaced(start_server, services):
+    psutil = pytest.importorskip("psutil")
+    server = start_server(services / "echo", "--workers", "2")
+    children = psutil.Process(server.process.pid).children()
+    loaded = re.findall(r"is ready", server.log())
+    assert len(loaded) >= 1
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    limit = time.monotonic() + 15
+    while server.log().count("is ready") < 3 and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert server.log().count("is ready") == 3
+    assert server.post({"a": 1})[0] == 200
+
+
+def test_reload_serves_the_changed_script(start_server, tmp_path, services):
+    script = tmp_path / "customize_service.py"
+    script.write_text(SLOW_LOAD.replace("time.sleep(1)", "pass"))
+    server = start_server(tmp_path, "--reload")
+    assert server.post({"a": 1})[1] == ["cat"]
+    time.sleep(1)  # until the watcher has seen the first version
+    script.write_text(SLOW_LOAD.replace("time.sleep(1)", "pass").replace("cat", "dog"))
+    limit = time.monotonic() + 15
+    answer = None
+    while answer != ["dog"] and time.monotonic() < limit:
+        time.sleep(0.2)
+        try:
+            answer = server.post({"a": 1})[1]
+        except OSError:
+            continue
+    assert answer == ["dog"]
+
+
+@pytest.mark.parametrize("step", ["_preprocess", "_inference", "_postprocess"])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [("KeyError", 400), ("TypeError", 400), ("ValueError", 500), ("MemoryError", 500),
+     ("RecursionError", 500), ("exit", 500)],
+)  # fmt: skip
+def test_the_contract_s_code_for_an_exception_in_a_step(raises, step, error, status):
+    got, answer, headers = raises.post({"step": step, "error": error})
+    assert (got, answer["erno"], answer["msg"]) == (status, "MR.0105", "Recognition failed")
+    assert answer["words_result"] == {}
+    detail = answer["error"]
+    assert detail["step"] == step
+    assert detail["where"].startswith("customize_service.py:2")
+    assert "traceback" not in detail
+    assert raises.wait_for_line(headers["x-request-id"])
+
+
+@pytest.fixture(scope="module")
+def raises(start_server, services):
+    return start_server(services / "raises")
+
+
+def test_debug_adds_the_traceback(start_server, services):
+    server = start_server(services / "raises", "--debug")
+    answer = server.post({"step": "_inference", "error": "ValueError"})[1]
+    assert any("ValueError: on purpose" in line for line in answer["error"]["traceback"])
+
+
+def test_the_example_is_ready_within_a_second_and_a_half(start_server, services):
+    example = services.parent.parent / "examples" / "digits-onnx"
+    began = time.monotonic()
+    start_server(example)
+    assert time.monotonic() - began < 1.5

@@ -1,0 +1,2 @@
+def banner():
+    return "the package's own log module"
