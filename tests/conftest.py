@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -145,3 +146,91 @@ def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
 @pytest.fixture(scope="session", name="form")
 def form_fixture() -> Callable[..., tuple[bytes, str]]:
     return form
+
+
+FAKE_ENGINE = '''
+"""A real engine without a framework: y = x * factor, the factor in a JSON file *.fake."""
+import json
+from pathlib import Path
+
+from engineroom import Engine, Predictor, TensorSpec, hookimpl
+from engineroom.errors import ModelFileError
+
+
+class FakePredictor(Predictor):
+    inputs = (TensorSpec("x", ("N", 2), "float32"),)
+    outputs = (TensorSpec("y", ("N", 2), "float32"),)
+
+    def __init__(self, path):
+        try:
+            self.factor = json.loads(path.read_text())
+        except ValueError as error:
+            raise ModelFileError(f"{path}: not a fake model: {error}") from error
+
+    def run(self, feeds):
+        return {"y": feeds["x"] * self.factor}
+
+
+class FakeEngine(Engine):
+    name = "fake"
+    parent = "model_service.fake_model_service.FakeServingBaseService"
+    model_types = ("Fake", "Imaginary")
+    model_files = ("*.fake",)
+
+    def load(self, path, device, threads):
+        return FakePredictor(path)
+
+    def template(self):
+        return Path(__file__).with_name("fake_template")
+
+
+@hookimpl
+def register_engine(register):
+    register(FakeEngine())
+'''
+
+
+@pytest.fixture
+def install_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Installs a distribution with one plugin: ``install_plugin("csv", code)``.
+
+    The first call hides the plugins that are really installed.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    entries: list[importlib.metadata.EntryPoint] = []
+
+    def install(
+        name: str, code: str, group: str = "engineroom.engines", distribution: str = ""
+    ) -> None:
+        distribution = distribution or f"engineroom-{name}"
+        module = distribution.replace("-", "_") + "_" + group.rpartition(".")[2]
+        (site / f"{module}.py").write_text(textwrap.dedent(code))
+        info = site / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Name: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
+        entries.extend(importlib.metadata.PathDistribution(info).entry_points)
+        monkeypatch.setattr(
+            importlib.metadata,
+            "entry_points",
+            lambda group: importlib.metadata.EntryPoints(e for e in entries if e.group == group),
+        )
+
+    yield install
+    for name, loaded in list(sys.modules.items()):
+        if str(getattr(loaded, "__file__", None)).startswith(str(site)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def fake_engine(install_plugin: Callable[..., None], tmp_path: Path) -> None:
+    """The only installed engine is ``fake``: a plugin like any other, without a framework."""
+    install_plugin("fake", FAKE_ENGINE)
+    template = tmp_path / "site" / "fake_template"
+    (template / "model").mkdir(parents=True)
+    (template / "model" / "model.fake").write_text("2")
+    (template / "README.md").write_text("A sample.\n")

@@ -175,9 +175,10 @@ class Registry:
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
         there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
+        script = "a script that imports no parent class" if package.script else "no script"
         return (
-            f"{package.folder}: no model file that an engine knows, no config.json that says the "
-            f"model_type, no customize_service.py; found {there}; {self._advice()}"
+            f"{package.folder}: nothing says which engine: no model file that one knows, no "
+            f"model_type in a config.json, {script}; found {there}; {self._advice()}"
         )
 
     def _advice(self, name: str = "") -> str:

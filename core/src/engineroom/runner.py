@@ -7,6 +7,7 @@ engine, and only a thread that we own keeps the count of what really runs.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import math
 import queue
@@ -22,13 +23,54 @@ HAND_BACK_S = 0.002
 """Answers wait for each other at most about this long."""
 
 
+class Outcome(NamedTuple):
+    """What came of a job."""
+
+    future: asyncio.Future[Any]
+    result: Any
+    error: BaseException | None
+
+
+class Mailbox:
+    """Takes outcomes from threads and settles them on their event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._outcomes: collections.deque[Outcome] = collections.deque()
+        self._armed = False
+
+    def put(self, outcome: Outcome, hold: bool) -> None:
+        """Settle ``outcome``; ``hold``: others may come to share the way, within HAND_BACK_S."""
+        self._outcomes.append(outcome)
+        if hold and self._armed:
+            return
+        self._armed = hold
+        with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
+            self.loop.call_soon_threadsafe(self._wait if hold else self._settle)
+
+    def _wait(self) -> None:
+        self.loop.call_later(HAND_BACK_S, self._settle)
+
+    def _settle(self) -> None:
+        self._armed = False
+        while self._outcomes:
+            future, result, error = self._outcomes.popleft()
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+
 class Job:
     """One request on its way: the data, its deadline, and the future that its client awaits."""
 
-    __slots__ = ("data", "deadline", "future", "queued_at", "started_at", "waiting")
+    __slots__ = ("data", "deadline", "future", "mailbox", "queued_at", "started_at", "waiting")
 
-    def __init__(self, data: Any, deadline: float, future: asyncio.Future[Any]) -> None:
-        self.data, self.deadline, self.future = data, deadline, future
+    def __init__(self, data: Any, deadline: float, mailbox: Mailbox) -> None:
+        self.data, self.deadline, self.mailbox = data, deadline, mailbox
+        self.future: asyncio.Future[Any] = mailbox.loop.create_future()
         self.queued_at = time.monotonic()
         self.started_at: float | None = None
         self.waiting = True
@@ -51,6 +93,7 @@ class Runner:
         self._waiting = 0
         self._mean_s = 0.1
         self._arrived: list[Job] = []
+        self._mailbox: Mailbox | None = None
         self._stopped = False
         self._threads = [
             threading.Thread(target=self._run, name=f"engineroom-{i}", daemon=True)
@@ -83,7 +126,9 @@ class Runner:
             NotReadyError: the runner is stopped.
         """
         loop = asyncio.get_running_loop()
-        job = Job(data, deadline, loop.create_future())
+        if self._mailbox is None or self._mailbox.loop is not loop:
+            self._mailbox = Mailbox(loop)
+        job = Job(data, deadline, self._mailbox)
         with self._lock:
             if self._stopped:
                 raise NotReadyError("the model is stopped")
@@ -129,59 +174,27 @@ class Runner:
             return True
 
     def _run(self) -> None:
-        done: list[Outcome] = []
         while (job := self._queue.get()) is not None:
             with self._turn:
                 if self._claim(job):
-                    done.append(self._outcome(job))
+                    outcome = self._outcome(job)
+                    # Quick answers with others behind them go back to the loop together.
+                    hold = self._mean_s < HAND_BACK_S and not self._queue.empty()
+                    job.mailbox.put(outcome, hold)
+                    del outcome
             # Nothing of this request stays alive while the thread waits for the next.
             job.data = None
             del job
-            # Answers that are ready within a moment go back together, for the same reason.
-            if done and (self._queue.empty() or time.monotonic() - done[0].at > HAND_BACK_S):
-                _hand_back(done)
-                done = []
-        _hand_back(done)
 
     def _outcome(self, job: Job) -> Outcome:
         job.started_at = time.monotonic()
-        result: Any = None
-        error: BaseException | None = None
         if job.started_at >= job.deadline:
             late = job.started_at - job.queued_at
             error = DeadlineError(f"waited {late:.1f} s in the queue and was not started")
-        else:
-            try:
-                result = self._work(job.data)
-            except BaseException as caught:
-                error = caught
-        now = time.monotonic()
-        self._mean_s += 0.1 * (now - job.started_at - self._mean_s)
-        return Outcome(job.future, result, error, now)
-
-
-class Outcome(NamedTuple):
-    """What came of a job, and when."""
-
-    future: asyncio.Future[Any]
-    result: Any
-    error: BaseException | None
-    at: float
-
-
-def _hand_back(done: list[Outcome]) -> None:
-    # One loop as a rule; several where tests drive the app from loops of their own.
-    for loop in dict.fromkeys(outcome.future.get_loop() for outcome in done):
-        mine = [outcome for outcome in done if outcome.future.get_loop() is loop]
-        with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
-            loop.call_soon_threadsafe(_settle, mine)
-
-
-def _settle(done: list[Outcome]) -> None:
-    for future, result, error, _ in done:
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+            return Outcome(job.future, None, error)
+        try:
+            return Outcome(job.future, self._work(job.data), None)
+        except BaseException as caught:
+            return Outcome(job.future, None, caught)
+        finally:
+            self._mean_s += 0.1 * (time.monotonic() - job.started_at - self._mean_s)

@@ -158,21 +158,30 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def imported_parent(package: Package) -> str | None:
-    """The ``model_service.…`` module a script imports, found without running it.
+    """The ``model_service.…`` module that a script, or one beside it, imports; nothing is run.
 
     Raises:
         ScriptError: the script is not Python.
     """
     if package.script is None:
         return None
-    for node in ast.walk(_parsed(package.script)):
+    for name in _imports(_parsed(package.script)):
+        return name
+    for path in sorted(package.folder.glob("*.py")):
+        with contextlib.suppress(ScriptError):  # the script may never import it
+            for name in _imports(_parsed(path)):
+                return name
+    return None
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:
             if name.startswith("model_service.") and name != "model_service.log":
-                return name
-    return None
+                yield name
 
 
 def _parsed(script: Path) -> ast.Module:

@@ -1,0 +1,1 @@
+"""An engine for Engineroom: nearest-centroid classifiers."""

@@ -1,0 +1,292 @@
+"""Which folders are packages, and how leniently config.json is read."""
+
+import os
+
+import pytest
+from engineroom.errors import PackageError
+from engineroom.package import MAX_REPAIRS, open_package
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_py", ".py").replace("_json", ".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+def read_config(folder, content):
+    """The config and its findings as ``(level, line, column, message)``."""
+    raw = content if isinstance(content, bytes) else content.encode()
+    (folder / "config.json").write_bytes(raw)
+    package = open_package(folder)
+    findings = [(f.level, f.line, f.column, f.message) for f in package.findings]
+    return package.config, findings
+
+
+# --- layouts
+
+
+def test_the_parent_of_model_is_a_package(tmp_path):
+    write(tmp_path, model__customize_service_py="", model__config_json='{"model_type": "X"}')
+    package = open_package(tmp_path)
+    assert (package.root, package.folder) == (tmp_path, tmp_path / "model")
+    assert package.script == tmp_path / "model" / "customize_service.py"
+    assert package.config == {"model_type": "X"}
+
+
+def test_model_itself_is_the_same_package(tmp_path):
+    write(tmp_path, model__customize_service_py="")
+    assert open_package(tmp_path / "model") == open_package(tmp_path)
+
+
+def test_a_folder_with_the_files_directly_in_it_is_a_package(tmp_path):
+    write(tmp_path, customize_service_py="")
+    package = open_package(tmp_path)
+    assert (package.root, package.folder) == (tmp_path, tmp_path)
+
+
+def test_a_script_beside_model_makes_model_its_own_python_package(tmp_path):
+    write(tmp_path, customize_service_py="", model__net_py="")
+    assert open_package(tmp_path).folder == tmp_path
+
+
+def test_a_bare_model_file_is_a_package_without_script_and_config(tmp_path):
+    write(tmp_path, config_json="{}", customize_service_py="")
+    file = tmp_path / "mnist.onnx"
+    file.touch()
+    package = open_package(file)
+    assert (package.file, package.folder, package.script) == (file, tmp_path, None)
+    assert (package.config, package.name) == ({}, "mnist")
+
+
+def test_a_package_needs_neither_script_nor_config(tmp_path):
+    (tmp_path / "model").mkdir()
+    package = open_package(tmp_path)
+    assert (package.script, package.config, package.findings) == (None, {}, ())
+
+
+def test_the_name_is_that_of_the_folder_above_model(tmp_path):
+    write(tmp_path, mnist__model__customize_service_py="")
+    assert open_package(tmp_path / "mnist" / "model").name == "mnist"
+
+
+def test_paths_are_absolute_whatever_was_typed(tmp_path, monkeypatch):
+    write(tmp_path, mnist__model__customize_service_py="")
+    monkeypatch.chdir(tmp_path)
+    assert open_package("mnist/../mnist").folder == tmp_path / "mnist" / "model"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    write(tmp_path, mnist__model__customize_service_py="")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_package("~/mnist").root == tmp_path / "mnist"
+
+
+def test_a_path_that_is_not_there_is_a_package_error(tmp_path):
+    with pytest.raises(PackageError, match="nosuch: no such file or folder"):
+        open_package(tmp_path / "nosuch")
+
+
+@pytest.mark.parametrize("name", ["customize_service.py", "config.json"])
+def test_a_file_of_the_package_is_refused_with_the_folder_to_name(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(PackageError, match=f"not a file in it: {tmp_path}"):
+        open_package(tmp_path / name)
+
+
+@pytest.mark.parametrize("level", ["mnist/model", "mnist", "work/mnist/model"])
+def test_a_folder_above_a_package_is_refused_with_the_package_s_name(tmp_path, level):
+    inside = tmp_path / level
+    inside.mkdir(parents=True)
+    (inside / "customize_service.py").touch()
+    wanted = str(inside).removesuffix("/model")
+    with pytest.raises(PackageError, match=f"is no package; did you mean {wanted}\\?"):
+        open_package(tmp_path)
+
+
+def test_several_packages_below_are_all_suggested(tmp_path):
+    write(tmp_path, b__customize_service_py="", a__customize_service_py="")
+    with pytest.raises(PackageError, match=f"{tmp_path}/a or {tmp_path}/b"):
+        open_package(tmp_path)
+
+
+def test_a_package_may_hold_another_script_deeper_down(tmp_path):
+    write(tmp_path, config_json="{}", old__customize_service_py="")
+    assert open_package(tmp_path).folder == tmp_path
+
+
+# --- files
+
+
+def test_model_files_are_those_of_the_nearest_level(tmp_path):
+    write(tmp_path, model__1__deep="")
+    (tmp_path / "model" / "1" / "b.onnx").touch()
+    assert [p.name for p in open_package(tmp_path).files(("*.onnx",))] == ["b.onnx"]
+    (tmp_path / "model" / "a.onnx").touch()
+    assert [p.name for p in open_package(tmp_path).files(("*.onnx",))] == ["a.onnx"]
+
+
+def test_model_files_of_several_patterns_are_sorted_and_named_once(tmp_path):
+    for name in ("b.pt", "a.pth"):
+        (tmp_path / name).touch()
+    found = open_package(tmp_path).files(("*.pt", "*.pth", "b.*"))
+    assert [p.name for p in found] == ["a.pth", "b.pt"]
+
+
+def test_a_bare_file_is_a_model_file_only_of_its_own_pattern(tmp_path):
+    file = tmp_path / "a.onnx"
+    file.touch()
+    (tmp_path / "b.onnx").touch()
+    assert open_package(file).files(("*.onnx",)) == [file]
+    assert open_package(file).files(("*.pt",)) == []
+
+
+def test_a_package_owns_its_code_but_not_the_environment_in_it(tmp_path):
+    package = open_package(tmp_path)
+    assert package.owns(os.path.join(tmp_path, "model", "net.py"))
+    assert not package.owns(os.path.join(tmp_path, ".venv", "lib", "site-packages", "numpy.py"))
+    assert not package.owns(f"{tmp_path}-other/net.py")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [('"ONNX"', "ONNX"), ('" ONNX "', "ONNX"), ('""', None), ("5", None), ("null", None)],
+)
+def test_model_type_is_a_string_or_nothing(tmp_path, value, kind):
+    (tmp_path / "config.json").write_text(f'{{"model_type": {value}}}')
+    assert open_package(tmp_path).model_type == kind
+
+
+# --- config.json
+
+
+def test_valid_json_has_no_findings(tmp_path):
+    text = '{"apis": [{"procotol": "http", "url": "http://x/*y*/"}], "a": ",}"}'
+    config, findings = read_config(tmp_path, text)
+    assert config["apis"][0] == {"procotol": "http", "url": "http://x/*y*/"}
+    assert (config["a"], findings) == (",}", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ('{\n  // a note\n  "a": 1\n}', 2, 3),
+        ('{"a": 1 // a note\n}', 1, 9),
+        ('{"a": 1}\n// "a": 2', 2, 1),
+        ('{\n /* two\n lines */ "a": 1}', 2, 2),
+        ('{"a": 1 // it"s\n}', 1, 9),
+    ],
+)
+def test_comments_are_ignored_and_reported_where_they_are(tmp_path, text, line, column):
+    config, findings = read_config(tmp_path, text)
+    assert config == {"a": 1}
+    assert findings == [("warning", line, column, "comment in JSON; ignored")]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "line", "column"),
+    [
+        ('{"a": 1,}', 1, 1, 8),
+        ('{"a": 1,\r\n}', 1, 1, 8),
+        ('{"a":\n [1, 2,  ]}', [1, 2], 2, 7),
+        ('{"a": "\\",}",}', '",}', 1, 13),
+    ],
+)
+def test_a_trailing_comma_is_ignored_and_reported(tmp_path, text, value, line, column):
+    config, findings = read_config(tmp_path, text)
+    assert config == {"a": value}
+    assert findings == [("warning", line, column, "trailing comma in JSON; ignored")]
+
+
+@pytest.mark.parametrize("comment", ["// x\n", "// x\n // y\n", "/* x */", "/* x */ // y\n"])
+def test_a_comment_may_stand_between_a_trailing_comma_and_its_bracket(tmp_path, comment):
+    assert read_config(tmp_path, '{"a": 1, ' + comment + "}")[0] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "places"),
+    [
+        ('{"a": 1\n "b": 2}', {"a": 1, "b": 2}, [(2, 2)]),
+        ('{"a": [{"b": 1} {"c": 2}]}', {"a": [{"b": 1}, {"c": 2}]}, [(1, 17)]),
+        ('{"a": [1 2 3]}', {"a": [1, 2, 3]}, [(1, 10), (1, 12)]),
+    ],
+)
+def test_a_missing_comma_is_added_and_reported(tmp_path, text, config, places):
+    got, findings = read_config(tmp_path, text)
+    assert got == config
+    assert findings == [("warning", *place, "missing comma; added") for place in places]
+
+
+def test_all_three_at_once(tmp_path):
+    text = '{\n  "a": 1 // one\n  "b": [2,],\n}'
+    config, findings = read_config(tmp_path, text)
+    assert config == {"a": 1, "b": [2]}
+    assert [(line, column) for _, line, column, _ in findings] == [(2, 10), (3, 10), (3, 12), (3, 3)]
+
+
+def test_a_file_that_nobody_can_mend_says_that_it_is_ignored(tmp_path):
+    fields = "\n".join(f'"k{i}": {i}' for i in range(MAX_REPAIRS + 10))
+    config, findings = read_config(tmp_path, f"{{{fields}}}")
+    assert config == {}
+    assert "ignored" in findings[-1][3]
+
+
+def test_gbk_is_read_as_the_chinese_that_it_is(tmp_path):
+    config, findings = read_config(tmp_path, '{"描述": "手写数字"}'.encode("gbk"))
+    assert config == {"描述": "手写数字"}
+    assert findings == [("warning", 1, None, "not UTF-8; read as GBK")]
+
+
+def test_a_byte_order_mark_is_no_news(tmp_path):
+    assert read_config(tmp_path, b'\xef\xbb\xbf{"a": 1}') == ({"a": 1}, [])
+
+
+@pytest.mark.parametrize("raw", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_an_empty_object(tmp_path, raw):
+    config, findings = read_config(tmp_path, raw)
+    assert (config, findings) == ({}, [("warning", 1, None, "the file is empty; read as {}")])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("[1]", "list"), ('"x"', "str"), ("5", "int"), ("null", "null|None")]
+)
+def test_something_else_than_an_object_is_ignored_and_reported(tmp_path, text, kind):
+    config, findings = read_config(tmp_path, text)
+    assert config == {}
+    assert [level for level, *_ in findings] == ["warning"]
+    assert any(f"got {word}" in findings[0][3] for word in kind.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("{\n 'a': 1}", 2, 2),
+        ('{"a": 1', 1, 8),
+        ('{"a": 1} x', 1, 10),
+        ('{"a" 1}', 1, 6),
+        ("\0\0", 1, 1),
+    ],
+)
+def test_other_damage_is_reported_where_it_is_and_stops_nothing(tmp_path, text, line, column):
+    config, findings = read_config(tmp_path, text)
+    assert config == {}
+    level, got_line, got_column, message = findings[-1]
+    assert (level, got_line) == ("warning", line)
+    assert abs(got_column - column) <= 1
+    assert "the file is ignored" in message
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "9" * 5000 + "}"], ids=lambda t: t[:7]
+)
+def test_hostile_json_is_ignored_and_reported(tmp_path, text):
+    config, findings = read_config(tmp_path, text)
+    assert config == {}
+    assert findings[-1][0] == "warning"
+
+
+def test_a_finding_prints_like_a_compiler_s(tmp_path):
+    (tmp_path / "config.json").write_text('{"a": 1,}')
+    shown = str(open_package(tmp_path).findings[0])
+    assert shown == f"{tmp_path / 'config.json'}:1:8: warning: trailing comma in JSON; ignored"
