@@ -1,14 +1,15 @@
 # Each target works on a fresh machine with Python 3.11 and make.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-# The core's tests also run on the oldest and the newest Python, where they are installed.
-OTHER_PYTHONS ?= $(shell for v in 3.10 3.13; do python$$v -c 'import sys; print(sys.executable)' \
-	2>/dev/null || ls -d $$HOME/.pyenv/versions/$$v.*/bin/python 2>/dev/null | tail -n 1; done)
+# The core's unit tests also run on the oldest and the newest Python, where they are installed.
+find = $(or $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/null),\
+	$(lastword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python)))
+OTHERS := $(foreach version,3.10 3.13,$(if $(call find,$(version)),unit-$(version)))
 ENGINES := $(wildcard plugins/*/pyproject.toml)
 PACKAGES := core $(ENGINES:/pyproject.toml=)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: serve test unit lint bench others clean
+.PHONY: serve test unit lint bench clean $(OTHERS)
 
 serve: .venv/ready  ## serve the example
 	@echo
@@ -17,7 +18,7 @@ serve: .venv/ready  ## serve the example
 	@echo
 	.venv/bin/engineroom serve examples/digits-onnx
 
-test: lint others  ## everything: lint, types, the whole suite
+test: lint $(OTHERS)  ## everything: lint, types, the whole suite
 	.venv-dev/bin/pytest
 
 unit: .venv-dev/ready  ## what runs in under a minute
@@ -31,14 +32,8 @@ lint: .venv-dev/ready
 bench: .venv-dev/ready  ## what the server costs beside the engine called directly
 	.venv-dev/bin/python benchmarks/overhead.py
 
-others: $(foreach python,$(OTHER_PYTHONS),other-$(subst /,@,$(python)))
-
-other-%:
-	@python="$(subst @,/,$*)"; home=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	echo "the core on $$($$python --version)"; \
-	[ -e $$home/ready ] || { rm -rf $$home && $$python -m venv $$home && \
-	$$home/bin/pip install -q -e core -e plugins/onnx httpx2 onnx psutil pytest pytest-timeout && touch $$home/ready; } && \
-	$$home/bin/pytest -q tests/unit
+$(OTHERS): unit-%: .venv-%/ready
+	.venv-$*/bin/pytest -q tests/unit
 
 .venv/ready: $(PACKAGES:=/pyproject.toml)
 	$(PYTHON) -m venv .venv
@@ -48,6 +43,11 @@ other-%:
 .venv-dev/ready: $(PACKAGES:=/pyproject.toml) requirements-dev.txt
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install -q $(addprefix -e ,$(PACKAGES)) -r requirements-dev.txt
+	touch $@
+
+.venv-3.%/ready: $(PACKAGES:=/pyproject.toml)
+	$(call find,3.$*) -m venv .venv-3.$*
+	.venv-3.$*/bin/pip install -q $(addprefix -e ,core plugins/onnx) httpx2 pytest pytest-timeout
 	touch $@
 
 clean:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -19,6 +20,7 @@ from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMe
 from engineroom.hookspecs import hookimpl
 
 MAX_FIELDS = 1000
+EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
 ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
 
 
@@ -51,20 +53,30 @@ def _decode_body(content_type: str, body: bytes) -> Any:
     if content_type == "application/json":  # the usual case, without parsing the header
         return _json(body, "utf-8")
     kind, options = parse_options_header(content_type)
-    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if kind == b"multipart/form-data":
         return _multipart(body, options.get(b"boundary", b""))
-    if kind == b"application/x-www-form-urlencoded" and body.lstrip()[:1] not in (b"{", b"["):
-        return _urlencoded(body, "form")
-    # curl -d '{…}' says urlencoded; people also send JSON as text/plain, or as nothing at all.
-    known = (b"", b"text/plain", b"application/x-www-form-urlencoded")
-    if kind in known or b"json" in kind:
+    if kind == b"application/x-www-form-urlencoded":
+        return _form_or_json(body, charset)
+    # People send JSON as text/plain, or as nothing at all, or misspell its type.
+    if kind in (b"", b"text/plain") or b"json" in kind:
         return _json(body, charset)
     raise UnsupportedMediaTypeError(
         f"content type {kind.decode('latin-1')!r} is not supported; send one of {ACCEPTED}",
         expected=ACCEPTED,
         got=kind.decode("latin-1"),
     )
+
+
+def _form_or_json(body: bytes, charset: str) -> Any:
+    # curl -d '{…}' says urlencoded, too.
+    if body.lstrip()[:1] in (b"{", b"["):
+        try:
+            return _json(body, charset)
+        except InvalidBodyError:
+            if b"=" not in body:  # a form whose first name begins with a bracket has one
+                raise
+    return _urlencoded(body, "form")
 
 
 def _json(body: bytes, charset: str) -> Any:
@@ -160,8 +172,9 @@ class _Form:
         if b"name" not in options:
             raise InvalidBodyError(f"part {self.count} of the form has no name")
         name, content = _text(options[b"name"]), b"".join(self._chunks)
-        if b"filename" in options:
-            self._add_file(name, _base_name(_text(options[b"filename"])), content)
+        file_name = _file_name(options, self._disposition)
+        if file_name is not None:
+            self._add_file(name, _base_name(file_name), content)
         elif not isinstance(self.data.get(name), dict):
             self.data[name] = self._text_field(name, content)
 
@@ -178,6 +191,16 @@ class _Form:
             return content.decode()
         except UnicodeDecodeError as error:
             raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
+
+
+def _file_name(options: dict[bytes, bytes], disposition: bytes) -> str | None:
+    if b"filename" in options:
+        return _text(options[b"filename"])
+    # Forbidden in forms by RFC 7578, and sent all the same by older Python clients.
+    extended = EXTENDED_NAME.search(disposition)
+    if extended is None:
+        return None
+    return _text(unquote_to_bytes(extended[1]))
 
 
 def _text(raw: bytes) -> str:

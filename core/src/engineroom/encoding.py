@@ -29,6 +29,8 @@ def encode_response(result: Any) -> bytes:
         raise ResultError("the result is nested too deeply, or holds itself") from None
     except UnicodeEncodeError:  # half of a surrogate pair: only JSON's own escapes can carry it
         return json.dumps(_plain(result)).encode()
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise ResultError(f"the result cannot be written as JSON: {error}") from None
 
 
 def _dumps(result: Any) -> bytes:
@@ -42,20 +44,20 @@ def _dumps(result: Any) -> bytes:
 
 def _replacement(value: Any) -> Any:
     """A JSON type for ``value``, whose own parts may still need one."""
-    if hasattr(value, "tolist"):  # numpy and torch, arrays and scalars
-        plain = value.tolist()
-        if type(plain) is not type(value):
-            return plain
-    if hasattr(value, "numpy"):  # tensors of TensorFlow
-        return value.numpy()
-    if hasattr(value, "asnumpy"):  # tensors of MindSpore
-        return value.asnumpy()
     if isinstance(value, bytes | bytearray | memoryview):
         raw = bytes(value)
         try:
             return raw.decode()
         except UnicodeDecodeError:
             return base64.b64encode(raw).decode()
+    if hasattr(value, "tolist"):  # numpy and torch, arrays and scalars
+        plain = value.tolist()
+        # A long double stays what it is.
+        return plain if type(plain) is not type(value) else float(plain)
+    if hasattr(value, "numpy"):  # tensors of TensorFlow
+        return value.numpy()
+    if hasattr(value, "asnumpy"):  # tensors of MindSpore
+        return value.asnumpy()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, set | frozenset):

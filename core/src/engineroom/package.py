@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], list[Finding]]:
     findings += repairs
     if isinstance(value, dict):
         return value, findings
-    if value is not None:
+    if value is not _BROKEN:
         kind = type(value).__name__
         findings.append(Finding("warning", path, f"expected an object, got {kind}; ignored", 1))
     return {}, findings
@@ -149,42 +148,43 @@ def _decoded(path: Path) -> tuple[str, list[Finding]]:
 
 
 def _parsed(text: str, path: Path) -> tuple[Any, list[Finding]]:
-    """JSON with ``//`` comments, trailing commas and missing commas mended in place."""
-    findings = list(_oddities(text, path))
-    text = _ODD.sub(_blank, text)
+    """JSON with comments, trailing commas and missing commas mended; ``_BROKEN`` beyond that."""
+    findings: list[Finding] = []
+    for odd, what in ((_COMMENT, "comment"), (_TRAILING_COMMA, "trailing comma")):
+        for match in odd.finditer(text):
+            if match[1]:
+                message = f"{what} in JSON; ignored"
+                findings.append(Finding("warning", path, message, *_place(text, match.start())))
+        text = odd.sub(_blanked, text)
     for _ in range(MAX_REPAIRS):
         try:
             return json.loads(text, strict=False), findings
-        except RecursionError:
-            return None, [*findings, Finding("warning", path, "nested too deeply; ignored", 1)]
         except json.JSONDecodeError as error:
-            mend = error.msg == "Expecting ',' delimiter" and error.pos < len(text)
-            what = (
-                "missing comma; added" if mend else f"not JSON ({error.msg}); the file is ignored"
-            )
-            findings.append(Finding("warning", path, what, error.lineno, error.colno))
-            if not mend:
-                break
-            text = text[: error.pos] + "," + text[error.pos :]
-    return None, findings
+            place = (error.lineno, error.colno)
+            if error.msg != "Expecting ',' delimiter" or error.pos >= len(text):
+                message = f"not JSON ({error.msg}); the file is ignored"
+                return _BROKEN, [*findings, Finding("warning", path, message, *place)]
+            findings.append(Finding("warning", path, "missing comma; added", *place))
+            # In the place of a blank where there is one, so that later columns stay right.
+            before, after = text[: error.pos], text[error.pos :]
+            text = (before[:-1] if before[-1:] in (" ", "\t") else before) + "," + after
+        except (RecursionError, ValueError) as error:
+            message = f"not JSON ({error}); the file is ignored"
+            return _BROKEN, [*findings, Finding("warning", path, message, 1)]
+    message = f"more than {MAX_REPAIRS} missing commas; the file is ignored"
+    return _BROKEN, [*findings, Finding("warning", path, message, 1)]
 
 
-# A string (kept), a comment, or a comma before a closing bracket.
-_ODD = re.compile(
-    r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)|(,)(?=\s*(?://[^\n]*\s*)*[}\]])', re.DOTALL
-)
+_BROKEN = object()
+# Each skips strings, and captures what is to be blanked.
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|(,)(?=\s*[}\]])', re.DOTALL)
 
 
-def _blank(match: re.Match[str]) -> str:
+def _blanked(match: re.Match[str]) -> str:
     # Newlines stay, so that later findings name the right line.
-    odd = match.group(1) or match.group(2)
-    return re.sub(r"[^\n]", " ", odd) if odd else match.group(0)
+    return re.sub(r"[^\n]", " ", match[1]) if match[1] else match[0]
 
 
-def _oddities(text: str, path: Path) -> Iterator[Finding]:
-    for match in _ODD.finditer(text):
-        if match.group(1) or match.group(2):
-            what = "comment" if match.group(1) else "trailing comma"
-            line = text.count("\n", 0, match.start()) + 1
-            column = match.start() - text.rfind("\n", 0, match.start())
-            yield Finding("warning", path, f"{what} in JSON; ignored", line, column)
+def _place(text: str, position: int) -> tuple[int, int]:
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -114,6 +115,9 @@ def field_names() -> list[str]:
 
 def _converted(kind: click.ParamType[Any], value: Any, source: str) -> Any:
     try:
-        return kind.convert(value, None, None)
+        converted = kind.convert(value, None, None)
     except click.BadParameter as error:
         raise SettingError(f"{source}: {error.message}") from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise SettingError(f"{source}: {value} is not a finite number")
+    return converted

@@ -7,7 +7,8 @@ import functools
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from numbers import Number
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,8 @@ class TensorSpec:
             InvalidTensorError: with what was expected and what came.
         """
         array = value if type(value) is np.ndarray else self._from_object(value, model)
+        if array.dtype.kind == "O":
+            array = self._from_leaves(array, model)
         if array.dtype != self._numpy:
             array = self._cast(array, model)
         self._check_shape(array, model)
@@ -94,14 +97,40 @@ class TensorSpec:
             self._refuse(model, "an uploaded file", "make an array of it in _preprocess")
         if isinstance(value, Mapping | bytes) or value is None:
             self._refuse(model, type(value).__name__, "give an array or a nested list")
+        if hasattr(value, "__array__"):  # tensors of the frameworks
+            return np.asarray(value)
+        # Objects first: for a list with one long string in it, numpy would make room for a string
+        # of that length in every place.
         try:
-            array = np.asarray(value)
-        except (ValueError, TypeError, OverflowError) as error:
-            reason = "the rows differ in length" if "inhomogeneous" in str(error) else str(error)
-            self._refuse(model, f"a ragged or mixed {type(value).__name__}", reason)
-        if isinstance(value, list | tuple | float) and array.dtype.kind == "f":
-            self._check_finite(array, model)
-        return array
+            return np.array(value, dtype=object)
+        except ValueError:
+            self._refuse(model, "a ragged list", "give rows of one length")
+
+    def _from_leaves(self, array: Array, model: str) -> Array:
+        """An array of Python objects as one of the dtype that all of them have."""
+        kinds = set(map(type, array.ravel().tolist()))
+        if self.dtype == STRING:
+            if not all(issubclass(kind, str) for kind in kinds):
+                self._refuse(model, "values that are not strings", "give strings")
+            return array
+        if any(issubclass(kind, list | tuple) for kind in kinds):
+            self._refuse(model, "a ragged list", "give rows of one length")
+        if any(issubclass(kind, str) for kind in kinds):
+            self._refuse(model, "strings", f"give {self.dtype} numbers")
+        if not all(issubclass(kind, Number | np.generic) for kind in kinds):
+            self._refuse(model, "values that are not numbers", f"give {self.dtype} numbers")
+        integers = all(issubclass(kind, int | np.integer | np.bool_) for kind in kinds)
+        if all(issubclass(kind, bool | np.bool_) for kind in kinds):
+            return array.astype(bool)
+        for dtype in ("int64", "uint64", "float64") if integers else ("float64", "complex128"):
+            try:
+                numbers = array.astype(dtype)
+            except (OverflowError, TypeError):  # too large, or complex
+                continue
+            if dtype == "float64":
+                self._check_finite(numbers, model)
+            return numbers
+        self._refuse(model, "numbers out of range", f"give numbers that {self.dtype} can hold")
 
     def _check_finite(self, array: Array, model: str) -> None:
         bad = ~np.isfinite(array)
@@ -113,28 +142,29 @@ class TensorSpec:
         """Changes of dtype that lose nothing but floating-point digits."""
         source, target = array.dtype, self._numpy
         if self.dtype == STRING:
-            if source.kind not in "UTO" or not all(isinstance(x, str) for x in array.flat):
+            if source.kind not in "UT":
                 self._refuse(model, f"{_shown(array.shape)} {source}", "give strings")
             return array.astype(object)
         if source.kind not in "biuf" and not (source.kind == "c" and target.kind == "c"):
             kind = "strings" if source.kind in "US" else "values that are not numbers"
             self._refuse(model, kind, f"give {target} numbers")
         with np.errstate(over="ignore", invalid="ignore"):
-            result = array.astype(target)
+            result: Array = array.astype(target)
+        fits = True
         if target.kind in "iu" and source.kind in "iuf":
-            # Through Python's exact comparison of the extremes, and element-wise round trip.
-            if array.size and not self._holds(array, result):
-                self._refuse(model, f"{source} values", f"give integers that {target} can hold")
-        elif target.kind == "b" and source.kind != "b" and not np.isin(array, (0, 1)).all():
-            self._refuse(model, f"{source} values", "give true or false")
-        elif target.kind == "f" and np.any(np.isinf(result) & np.isfinite(array)):
-            self._refuse(model, f"{source} values", f"give numbers that {target} can hold")
+            fits = not array.size or self._holds(array, result)
+        elif target.kind == "b" and source.kind != "b":
+            fits = bool(np.isin(array, (0, 1)).all())
+        elif target.kind == "f":
+            fits = not np.any(np.isinf(result) & np.isfinite(array))
+        if not fits:
+            self._refuse(model, f"{source} values", f"give values that {target} can hold")
         return result
 
     def _holds(self, array: Array, result: Array) -> bool:
         limits = np.iinfo(self._numpy)
-        # float(2**63) rounds up, hence the strict comparison after adding one.
-        inside = float(array.min()) >= limits.min and float(array.max()) < limits.max + 1
+        # Python compares integers with floats exactly; numpy would round both to a float.
+        inside = array.min().item() >= limits.min and array.max().item() < limits.max + 1
         return inside and bool((result == array).all())
 
     def _check_shape(self, array: Array, model: str) -> None:
@@ -154,7 +184,7 @@ class TensorSpec:
         if 0 in array.shape:
             self._refuse(model, f"{_shown(array.shape)}, an empty batch", "give at least one row")
 
-    def _refuse(self, model: str, got: str, advice: str) -> Any:
+    def _refuse(self, model: str, got: str, advice: str) -> NoReturn:
         raise InvalidTensorError(
             f'input "{self.name}" of model "{model}": expected {self}, got {got}; {advice}',
             model=model,
@@ -192,8 +222,7 @@ def tensors(specs: Sequence[TensorSpec], data: Any, model: str) -> dict[str, Arr
             model=model, expected=names, got=[str(key) for key in data],
         )  # fmt: skip
     arrays = {spec.name: spec.array(data[spec.name], model) for spec in specs}
-    if len(specs) > 1:
-        _check_symbols(specs, arrays, model)
+    _check_symbols(specs, arrays, model)
     return arrays
 
 
