@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from engineroom import load
-from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError
+from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError, WarmUpError
 from engineroom.testing import EngineConformance
 from onnx import TensorProto, helper, numpy_helper
 
@@ -98,6 +98,29 @@ def test_two_model_files_are_a_load_error_that_names_both(tmp_path):
     (tmp_path / "other.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     with pytest.raises(ModelFileError, match=r"model\.onnx, other\.onnx"):
         load(tmp_path)
+
+
+def write_pair_only(path: Path, shape) -> None:
+    """A model that takes exactly two rows, whatever it declares."""
+    write_graph(
+        path,
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [value("x", TensorProto.FLOAT, shape)],
+        [value("y", TensorProto.FLOAT, [2])],
+        [numpy_helper.from_array(np.array([2], np.int64), "shape")],
+    )
+
+
+def test_a_model_that_does_not_answer_its_declared_input_fails_its_warm_up(tmp_path):
+    write_pair_only(tmp_path / "pair.onnx", ["N", 1])
+    with pytest.raises(WarmUpError, match=r'failed its warm-up on "x" \(N, 1\) float32'):
+        load(tmp_path)
+
+
+def test_a_size_that_the_warm_up_can_only_guess_does_not_fail_it(tmp_path, caplog):
+    write_pair_only(tmp_path / "pair.onnx", ["N", "M"])
+    assert load(tmp_path)({"x": [[1, 2]]})["y"].tolist() == [1.0, 2.0]
+    assert "put a request into" in caplog.text
 
 
 def test_cuda_on_a_build_without_it_names_the_devices_there_are(tmp_path):

@@ -181,6 +181,20 @@ def test_a_stopped_runner_finishes_what_it_has_and_takes_no_more():
         asyncio.run(ask(runner))
 
 
+def test_a_thread_that_hangs_for_nobody_does_not_delay_the_stop():
+    async def ask(runner):
+        job = runner.submit(1.5, later())
+        while job.waiting:
+            await asyncio.sleep(0.001)
+        runner.cancel(job)
+
+    runner = Runner(time.sleep, contextlib.nullcontext(), 1, 10)
+    asyncio.run(ask(runner))
+    began = time.monotonic()
+    runner.stop(5)
+    assert time.monotonic() - began < 1
+
+
 def test_answers_for_a_loop_that_is_gone_are_dropped():
     async def ask(runner):
         runner.submit(0.05, later())

@@ -93,6 +93,7 @@ class Runner:
         self._waiting = 0
         self._mean_s = 0.1
         self._arrived: list[Job] = []
+        self._running: dict[int, Job] = {}
         self._mailbox: Mailbox | None = None
         self._stopped = False
         self._threads = [
@@ -155,14 +156,23 @@ class Runner:
         return self._claim(job)
 
     def stop(self, timeout_s: float) -> None:
-        """Take no more jobs, finish the queued ones, end the threads."""
+        """Take no more jobs and finish those that somebody still waits for; end the threads.
+
+        A thread that an engine never gives back is left behind once nobody waits for its answer.
+        """
         with self._lock:
             self._stopped = True
         for _ in self._threads:
             self._queue.put(None)
         limit = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(max(0.0, limit - time.monotonic()))
+            thread.join(0.1)
+            while thread.is_alive() and self._is_awaited() and time.monotonic() < limit:
+                thread.join(0.05)
+
+    def _is_awaited(self) -> bool:
+        running = [job for job in self._running.values() if not job.future.done()]
+        return self._waiting > 0 or bool(running)
 
     def _claim(self, job: Job) -> bool:
         """Whether the caller is the one who takes this job out of the waiting ones."""
@@ -177,12 +187,14 @@ class Runner:
         while (job := self._queue.get()) is not None:
             with self._turn:
                 if self._claim(job):
+                    self._running[threading.get_ident()] = job
                     outcome = self._outcome(job)
                     # Quick answers with others behind them go back to the loop together.
                     hold = self._mean_s < HAND_BACK_S and not self._queue.empty()
                     job.mailbox.put(outcome, hold)
                     del outcome
             # Nothing of this request stays alive while the thread waits for the next.
+            self._running.pop(threading.get_ident(), None)
             job.data = None
             del job
 

@@ -14,6 +14,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import itertools
 import logging
 import os
 import sys
@@ -70,7 +71,7 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         _stage.acquire()
         self._depth += 1
         if self._depth == 1:
-            self._before, self._cwd = set(sys.modules), os.getcwd()
+            self._before, self._cwd = len(sys.modules), os.getcwd()
             self._set_up()
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +99,9 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
-        for name in set(sys.modules) - self._before:
+        # Dicts keep their order, so what was imported meanwhile stands at the end.
+        new = itertools.islice(reversed(sys.modules), len(sys.modules) - self._before)
+        for name in list(new):
             if self._owns(name, sys.modules[name]):
                 self._modules[name] = sys.modules.pop(name)
 
