@@ -198,7 +198,7 @@ def test_a_request_that_is_not_http_is_400(plain):
         ([[1e39, 1, 2]], "float32 can hold"),
         ({"a": 1}, "dict"),
         ("text", "strings"),
-        ([[10**30, 1, 2]], "not numbers"),
+        ([[10**40, 1, 2]], "float32 can hold"),
     ],
     ids=str,
 )

@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from engineroom import load
 from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError, WarmUpError
 from engineroom.testing import EngineConformance
-from onnx import TensorProto, helper, numpy_helper
 
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 

@@ -5,12 +5,13 @@ import io
 
 import httpx2 as httpx
 import pytest
-from engineroom import create_app
-from engineroom.errors import LoadError, PackageError, SettingError
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
 from starlette.testclient import TestClient
+
+from engineroom import create_app
+from engineroom.errors import LoadError, PackageError, SettingError
 
 
 def test_an_app_with_its_lifespan_is_ready_when_it_has_started(services):

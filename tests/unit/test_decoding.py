@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from engineroom.decoding import MAX_FIELDS, decode_request
 from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMediaTypeError
 

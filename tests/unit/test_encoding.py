@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from engineroom.encoding import encode_response
 from engineroom.errors import ResultError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from engineroom.engine import Engine, LazyPredictor, Predictor
 from engineroom.errors import DeviceError, EngineError, InvalidTensorError, ModelFileError
 from engineroom.service import Service

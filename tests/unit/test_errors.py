@@ -1,6 +1,7 @@
 """What each error tells the client, and what ends a start."""
 
 import pytest
+
 from engineroom import errors
 from engineroom.errors import (
     EngineroomError,
@@ -54,7 +55,9 @@ def test_every_code_belongs_to_one_class():
 def test_every_class_ends_in_error_and_is_one_of_three_families():
     for error in EVERY:
         assert error.__name__.endswith("Error")
-        assert error is EngineroomError or issubclass(error, LoadError | RequestError | SettingError)
+        assert error is EngineroomError or issubclass(
+            error, LoadError | RequestError | SettingError
+        )
 
 
 def test_a_body_has_the_keys_of_the_contract_first_and_then_what_went_wrong():

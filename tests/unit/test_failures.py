@@ -1,6 +1,7 @@
 """From an exception in a script to the answer: which step, which line, whose fault."""
 
 import pytest
+
 from engineroom.errors import (
     InvalidTensorError,
     InvalidUploadError,
@@ -53,7 +54,6 @@ def test_the_line_is_the_innermost_one_of_the_script(fail):
 
 def test_a_module_beside_the_script_is_the_script_s_too(fail, package):
     package(**{"net/layers.py": "def run():\n    return {}['weights']\n"})
-    body = "import sys; sys.path.insert(0, __file__); from net.layers import run; run()"
     body = "from importlib import util; import os\n"
     body += "    spec = util.spec_from_file_location('l', os.path.join(data, 'net/layers.py'))\n"
     body += "    l = util.module_from_spec(spec); spec.loader.exec_module(l); l.run()"
@@ -131,7 +131,9 @@ def test_what_a_reader_of_files_refuses_is_the_client_s_upload(fail, body):
     error = fail(body, data=truncated)
     assert type(error) is InvalidUploadError
     assert (error.status, error.erno) == (400, "MR.0101")
-    assert str(error).startswith("the upload cannot be read in _preprocess (customize_service.py:6)")
+    assert str(error).startswith(
+        "the upload cannot be read in _preprocess (customize_service.py:6)"
+    )
 
 
 def test_a_reader_that_finds_no_file_is_not_about_the_upload(fail):

@@ -4,6 +4,7 @@ import inspect
 
 import pluggy
 import pytest
+
 from engineroom import hookspecs
 
 NAMES = [name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "engineroom_spec")]

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from engineroom import load
 from engineroom.errors import (
     EngineError,

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from engineroom.errors import PackageError
 from engineroom.package import MAX_REPAIRS, open_package
 
@@ -222,7 +223,12 @@ def test_all_three_at_once(tmp_path):
     text = '{\n  "a": 1 // one\n  "b": [2,],\n}'
     config, findings = read_config(tmp_path, text)
     assert config == {"a": 1, "b": [2]}
-    assert [(line, column) for _, line, column, _ in findings] == [(2, 10), (3, 10), (3, 12), (3, 3)]
+    assert [(line, column) for _, line, column, _ in findings] == [
+        (2, 10),
+        (3, 10),
+        (3, 12),
+        (3, 3),
+    ]
 
 
 def test_a_file_that_nobody_can_mend_says_that_it_is_ignored(tmp_path):

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
 from engineroom.runner import Runner
 

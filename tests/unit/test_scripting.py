@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from engineroom import load
 from engineroom.errors import EngineError, ScriptError
 

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+
 from engineroom.errors import StepError
 from engineroom.service import Service, standing_behind, take_step_times
 

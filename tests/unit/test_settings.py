@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from engineroom.errors import SettingError
 from engineroom.settings import Settings, env_name, field_names
 

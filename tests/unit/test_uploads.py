@@ -6,11 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from engineroom.errors import InvalidTensorError, InvalidUploadError
 from engineroom.service import Service
 from engineroom.uploads import default_service, read_file
 from engineroom.values import TensorSpec
-from PIL import Image
 
 GREY = np.arange(0, 60, 10, dtype=np.uint8).reshape(2, 3)
 RGB = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
@@ -39,7 +40,9 @@ def png_that_claims(width, height):
     """A PNG of about 100 bytes, whatever size its header claims."""
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(50))), chunk(b"IEND", b"")]

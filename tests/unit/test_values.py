@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+
 from engineroom.errors import DeviceError, InvalidTensorError
 from engineroom.values import CPU, Device, TensorSpec, choose_device, is_upload, tensors
 

@@ -1,6 +1,7 @@
 """The examples of a package: which files are requests, and what each one asks."""
 
 import pytest
+
 from engineroom.errors import WarmUpError
 from engineroom.package import open_package
 from engineroom.values import TensorSpec
@@ -81,6 +82,7 @@ def test_without_such_a_key_an_upload_goes_to_the_model_s_only_input(requests):
     [
         '{"apis": [{"procotol": "http", "request": {"properties": {"photo": {"type": "file"}}}}]}',
         '{"apis": [{"input_params": [{"photo": {"type": "file"}}]}]}',
+        '{"apis": [{"request": {"data": "{\\"photo\\": {\\"type\\": \\"file\\"}}"}}]}',
         '{"apis": {"request": {"photo": {"type": "file", "description": "a picture"}}}}',
         '{"apis": [{"data": {"a": {"photo": {"type": "file"}}, "b": {"photo": {"type": "file"}}}}]}',
     ],

@@ -1,0 +1,253 @@
+"""The command line: its options, its exit codes, and what it imports for a `--help`."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from engineroom import __version__
+from engineroom.cli import main
+from engineroom.settings import Settings
+
+COMMANDS = sorted(main.commands)
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+@pytest.fixture
+def model(package, fake_engine):
+    """A package of the fake engine: y = 3 * x."""
+    return package(**{"model.fake": "3"})
+
+
+# --- help
+
+
+def test_the_commands_are_these():
+    assert COMMANDS == ["check", "engines", "init", "predict", "serve"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([c, "--help"] for c in COMMANDS)])
+def test_help_explains_and_exits_with_0(arguments):
+    done = run(*arguments)
+    assert done.exit_code == 0
+    assert done.output.startswith("Usage: ")
+
+
+def test_help_imports_neither_numpy_nor_a_server_nor_the_plugins():
+    code = (
+        "import sys, contextlib, io\n"
+        "from engineroom.cli import main\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main([command, '--help'], standalone_mode=False)\n"
+        "print(sorted({'numpy', 'starlette', 'uvicorn', 'pluggy', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_version_is_the_package_s():
+    assert run("--version").output == f"engineroom, version {__version__}\n"
+
+
+def test_python_m_engineroom_is_the_same_command():
+    command = [sys.executable, "-m", "engineroom", "--version"]
+    assert subprocess.check_output(command, text=True) == run("--version").output
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_a_setting_is_an_option_of_its_commands_with_its_help_and_default(field):
+    for command in ("serve", "predict", "check"):
+        options = {option.name: option for option in main.commands[command].params}
+        assert (field.name in options) is (command in field.metadata["commands"])
+        if field.name not in options:
+            continue
+        option = options[field.name]
+        assert option.opts == [f"--{field.name.replace('_', '-')}"]
+        assert option.help.startswith(field.metadata["help"])
+        if isinstance(field.default, bool):
+            assert option.help.endswith("[default: on]" if field.default else "[default: off]")
+        elif field.default is not None:
+            assert option.help.endswith(f"[default: {field.default}]")
+
+
+# --- usage errors are 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nosuch"],
+        ["serve"],
+        ["serve", "x", "--nosuch"],
+        ["serve", "x", "--port", "http"],
+        ["serve", "x", "--port", "65536"],
+        ["serve", "x", "--workers", "0"],
+        ["serve", "x", "--log-format", "xml"],
+        ["predict", "x"],
+        ["predict", "x", "-d", "{}", "-F", "a=1"],
+        ["predict", "x", "-F", "a"],
+        ["predict", "x", "-F", "a=@/no/such/file"],
+        ["predict", "x", "-d", "@/no/such/file"],
+        ["init", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_exits_with_2_and_says_why(arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "Error: " in done.output
+
+
+@pytest.mark.parametrize("command", ["serve", "predict", "check"])
+def test_a_wrong_variable_exits_with_2_and_is_named(command, tmp_path):
+    arguments = ["-d", "5"] if command == "predict" else []
+    done = run(command, tmp_path, *arguments, env={"ENGINEROOM_DEBUG": "maybe"})
+    assert done.exit_code == 2
+    assert "ENGINEROOM_DEBUG" in done.output
+
+
+# --- predict
+
+
+def test_predict_prints_the_answer_and_what_each_step_took(model):
+    done = run("predict", model, "-d", '{"x": [[1, 2]]}')
+    assert (done.exit_code, done.stdout) == (0, '{"y": [[3.0, 6.0]]}\n')
+    steps = [line.split()[0] for line in done.stderr.splitlines() if line.endswith(" ms")]
+    assert steps == ["load", "preprocess", "inference", "postprocess", "total"]
+
+
+def test_predict_takes_a_form(model):
+    assert run("predict", model, "-F", "x=[[1, 2]]").stdout == '{"y": [[3.0, 6.0]]}\n'
+
+
+def test_predict_reads_the_body_from_standard_input(model):
+    done = run("predict", model, "-d", "@-", input='{"x": [[1, 2]]}')
+    assert done.stdout == '{"y": [[3.0, 6.0]]}\n'
+
+
+def test_predict_exits_with_1_for_a_request_that_gets_an_error(model):
+    done = run("predict", model, "-d", '{"x": [[1]]}')
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert 'error: 400 MR.0101 The input parameter is invalid: input "x" of model' in done.stderr
+
+
+@pytest.mark.parametrize("data", ["", "{", "null", "[]"])
+def test_predict_exits_with_1_for_a_body_that_is_no_request(model, data):
+    done = run("predict", model, "-d", data)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_predict_exits_with_3_for_a_package_that_cannot_be_loaded(tmp_path, fake_engine):
+    done = run("predict", tmp_path / "nosuch", "-d", "5")
+    assert done.exit_code == 3
+    assert "nosuch: no such file or folder" in done.stderr
+
+
+# --- check
+
+
+def test_check_says_what_runs_and_that_it_can_be_served(model):
+    (model / "model" / "examples").mkdir()
+    (model / "model" / "examples" / "a.json").write_text('{"x": [[1, 2]]}')
+    done = run("check", model)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        f"package  {model / 'model'}",
+        "script   none: the default service answers",
+        "runs on  engine fake on cpu",
+        "input    x (N, 2) float32",
+        "output   y (N, 2) float32",
+        "warm-up  answered; 1 of 1 examples answered",
+        "verdict  can be served",
+    ]
+
+
+def test_check_prints_the_findings_of_config_json(model):
+    (model / "model" / "config.json").write_text('{"model_type": "Fake",}')
+    assert (
+        "config.json:1:22: warning: trailing comma in JSON; ignored" in run("check", model).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("model.fake", "not a number", "model.fake: not a fake model"),
+        ("other.fake", "1", "expected one model file (*.fake), found model.fake, other.fake"),
+        ("config.json", '{"model_type": "Caffe"}', "which no usable engine recognises"),
+        ("examples/a.json", '{"x": [[1]]}', "a.json: the example failed"),
+        ("examples/a.json", "{", "a.json: the example is not JSON"),
+    ],
+)
+def test_check_exits_with_3_and_says_what_stops_the_package(model, package, name, content, problem):
+    done = run("check", package(**{name: content}))
+    assert done.exit_code == 3
+    assert problem in done.stdout
+    assert done.stdout.splitlines()[-1] == "verdict  cannot be served"
+
+
+def test_check_with_debug_shows_the_traceback(package, fake_engine):
+    done = run("check", package(**{"model.fake": "no"}), "--debug")
+    assert "Traceback (most recent call last)" in done.stdout
+
+
+# --- serve
+
+
+def test_serve_exits_with_3_for_a_package_that_is_not_there(tmp_path):
+    command = [sys.executable, "-m", "engineroom", "serve", tmp_path / "nosuch"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.endswith("nosuch: no such file or folder\n")
+    assert "Traceback" not in done.stderr
+
+
+# --- engines and init
+
+
+def test_engines_prints_a_table(fake_engine):
+    header, row = run("engines").stdout.splitlines()
+    assert header.split("  ")[0] == "name"
+    assert row.split() == ["fake", "1.2", "-", "*.fake", "-", "usable"]
+
+
+def test_engines_as_json(fake_engine):
+    assert json.loads(run("engines", "--json", "--devices").stdout) == [
+        {
+            "name": "fake",
+            "version": "1.2",
+            "framework": None,
+            "model_files": ["*.fake"],
+            "devices": ["cpu"],
+            "state": "usable",
+        }
+    ]
+
+
+def test_init_writes_a_package_that_works_at_once(tmp_path, fake_engine):
+    folder = tmp_path / "mine"
+    done = run("init", folder, "--engine", "fake")
+    assert done.exit_code == 0
+    assert str(folder / "model" / "model.fake") in done.stdout
+    assert run("check", folder).exit_code == 0
+
+
+def test_init_exits_with_3_for_a_folder_that_is_not_empty(tmp_path, fake_engine):
+    done = run("init", tmp_path, "--engine", "fake")
+    assert done.exit_code == 3
+    assert "exists already and is not empty" in done.stderr
+
+
+def test_init_exits_with_3_for_an_engine_that_is_not_there(tmp_path, fake_engine):
+    done = run("init", tmp_path / "mine", "--engine", "nosuch")
+    assert done.exit_code == 3
+    assert "installed engines: fake" in done.stderr
+    assert not (tmp_path / "mine").exists()
