@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import subprocess
 import sys
 
@@ -17,6 +18,15 @@ COMMANDS = sorted(main.commands)
 
 def run(*arguments, **options):
     return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+@pytest.fixture(autouse=True)
+def _own_log():
+    """The commands set up the log of their process, which is the tests' here."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    yield
+    root.handlers[:] = before
 
 
 @pytest.fixture

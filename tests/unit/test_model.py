@@ -145,7 +145,8 @@ def test_examples_go_through_the_whole_service_before_it_is_ready(package, tmp_p
             "config.json": '{"apis": [{"request": {"data": {"properties": {"pic": {"type": "file"}}}}}]}',
             "examples/a.json": '{"json": 1}',
             "examples/b.png": b"picture",
-            "examples/c.form.json": '{"form": ["@b.png"], "text": "0.5"}',
+            "examples/c.form.json": '{"form": ["@d.png"], "text": "0.5"}',
+            "examples/d.png": b"picture",
         },
     )
     assert load(path)({"last": 1}) == [["json"], ["pic"], ["form", "text"], ["last"]]

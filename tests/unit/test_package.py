@@ -97,19 +97,14 @@ def test_a_file_of_the_package_is_refused_with_the_folder_to_name(tmp_path, name
 
 
 @pytest.mark.parametrize("level", ["mnist/model", "mnist", "work/mnist/model"])
-def test_a_folder_above_a_package_is_refused_with_the_package_s_name(tmp_path, level):
+def test_a_package_below_a_folder_is_found_and_its_files_left_to_it(tmp_path, level):
     inside = tmp_path / level
     inside.mkdir(parents=True)
     (inside / "customize_service.py").touch()
-    wanted = str(inside).removesuffix("/model")
-    with pytest.raises(PackageError, match=f"is no package; did you mean {wanted}\\?"):
-        open_package(tmp_path)
-
-
-def test_several_packages_below_are_all_suggested(tmp_path):
-    write(tmp_path, b__customize_service_py="", a__customize_service_py="")
-    with pytest.raises(PackageError, match=f"{tmp_path}/a or {tmp_path}/b"):
-        open_package(tmp_path)
+    (inside / "a.onnx").touch()
+    above = open_package(tmp_path)
+    assert list(map(str, above.inside())) == [str(inside).removesuffix("/model")]
+    assert above.files(("*.onnx",)) == []
 
 
 def test_a_package_may_hold_another_script_deeper_down(tmp_path):

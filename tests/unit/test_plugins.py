@@ -89,7 +89,7 @@ def test_one_of_our_engines_that_is_not_there_is_refused_with_the_command_that_h
     install_engine,
 ):
     install_engine("alpha")
-    with pytest.raises(EngineError, match=r"run pip install 'engineroom\[tensorflow\]'"):
+    with pytest.raises(EngineError, match=r"run: pip install 'engineroom\[tensorflow\]'"):
         registry().engine("tensorflow")
 
 

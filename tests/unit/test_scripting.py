@@ -88,6 +88,35 @@ def test_a_parent_that_no_engine_has_says_what_to_install(package):
         load(path)
 
 
+def test_a_step_that_unloads_modules_keeps_nobody_waiting(package):
+    import email.mime.text  # noqa: F401
+
+    path = package(
+        script(
+            "def _inference(self, data):\n"
+            "    return len([sys.modules.pop(n) for n in list(sys.modules) if n[:5] == 'email'])"
+        )
+    )
+    model, answers = load(path), []
+    saved = {name: module for name, module in sys.modules.items() if name[:5] == "email"}
+    try:
+        answers.append(model({"a": 1}))
+        thread = threading.Thread(target=lambda: answers.append(model({"a": 1})))
+        thread.start()
+        thread.join(5)
+    finally:
+        sys.modules.update(saved)
+    assert answers == [len(saved), 0]
+
+
+def test_a_script_s_annotations_are_what_it_wrote(package):
+    path = package(
+        "def f(x: int): pass\n"
+        + script("def _inference(self, data): return f.__annotations__['x'] is int")
+    )
+    assert load(path)({"a": 1}) is True
+
+
 # --- the class
 
 

@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:
 def load(path: str | os.PathLike[str], **settings: Any) -> Model:
     """The package at ``path``, loaded and warmed up, to call in a notebook or a test.
 
-    ``load("./mnist")({"images": {"7.png": open("7.png", "rb")}})`` gives what the service returns.
+    ``load("./mnist")({"images": {"7.png": io.BytesIO(...)}})`` gives what the service returns.
 
     Raises:
         SettingError: a setting that does not exist or cannot have this value.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from engineroom.hosting import Host
 from engineroom.model import Model
 from engineroom.package import open_package
 from engineroom.plugins import Registry
-from engineroom.responses import error_response
+from engineroom.responses import START, error_response
 from engineroom.settings import Settings
 
 
@@ -62,6 +63,7 @@ class Application(Starlette):
         self.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[START] = time.monotonic()
         short = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self.urls
         app = self.predict if short and not self.user_middleware else super().__call__
         await app(scope, receive, send)

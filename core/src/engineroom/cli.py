@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,14 +97,13 @@ def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any)
 
     if bool(fields) == (data is not None):
         raise click.UsageError("give the request either with -F (as often as needed) or with -d")
-    request = form_data(fields) if fields else body_data(data or "")
     settings = _given(options)
     try:
-        answer(path, request, settings)
+        answer(path, form_data(fields) if fields else body_data(data or ""), settings)
     except RequestError as error:
-        click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
         if settings.debug:
-            raise
+            click.echo("".join(traceback.format_exception(error)), err=True)
+        click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
         sys.exit(1)
 
 

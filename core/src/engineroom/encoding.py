@@ -25,12 +25,14 @@ def encode_response(result: Any) -> bytes:
     """
     try:
         return _dumps(result)
-    except RecursionError:
-        raise ResultError("the result is nested too deeply, or holds itself") from None
     except UnicodeEncodeError:  # half of a surrogate pair: only JSON's own escapes can carry it
         return json.dumps(_plain(result)).encode()
-    except ValueError as error:  # an integer of more than 4,300 digits
-        raise ResultError(f"the result cannot be written as JSON: {error}") from None
+    except ResultError:
+        raise
+    except RecursionError:
+        raise ResultError("the result is nested too deeply, or holds itself") from None
+    except Exception as error:  # an integer of more than 4,300 digits, a tensor without its device
+        raise ResultError(f"the result cannot be written as JSON: {error}") from error
 
 
 def _dumps(result: Any) -> bytes:

@@ -38,8 +38,7 @@ class Predict:
         self.decode = host.model.registry.decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start = scope[START] = time.monotonic()
-        watch = Watch(receive, start + self.settings.timeout_s)
+        watch = Watch(receive, scope[START] + self.settings.timeout_s, self.settings.timeout_s)
         try:
             job = await self._submit(scope, watch)
             answer: Answer = await watch.wait(job)
@@ -104,8 +103,8 @@ class Watch:
     set, only when ``WATCH_AFTER_S`` have passed.
     """
 
-    def __init__(self, receive: Receive, deadline: float) -> None:
-        self._receive, self.deadline = receive, deadline
+    def __init__(self, receive: Receive, deadline: float, timeout_s: float) -> None:
+        self._receive, self.deadline, self._timeout_s = receive, deadline, timeout_s
         self.runner: Runner | None = None
         self._job: Job | None = None
         self._reading: asyncio.Task[Any] | None = None
@@ -127,8 +126,9 @@ class Watch:
                 left if self._leaving else min(WATCH_AFTER_S, left), self._look
             )
         elif self._job is not None:
-            where = "in the queue" if self._job.waiting else "while it ran"
-            self._give_up(self._job, DeadlineError(f"no answer in time; it was {where}"))
+            doing = "waiting in the queue" if self._job.waiting else "running"
+            message = f"no answer within {self._timeout_s:g} s; the request was {doing}"
+            self._give_up(self._job, DeadlineError(message))
         elif self._reading is not None:
             self._late = True
             self._reading.cancel()
@@ -159,7 +159,8 @@ class Watch:
             if sys.version_info >= (3, 11) and self._reading is not None:
                 self._reading.uncancel()
             raise BodyTimeoutError(
-                f"the body did not arrive in time; {so_far} bytes came", got=so_far
+                f"the body did not arrive within {self._timeout_s:g} s; {so_far} bytes came",
+                got=so_far,
             ) from None
         finally:
             self._reading = None

@@ -31,6 +31,8 @@ READERS = re.compile(
     r"zipfile(\._.*)?|gzip|wave|imageio\..*|tifffile\..*"
 )
 
+ANONYMOUS = re.compile(r"<_io\.BytesIO object at 0x\w+>")
+
 
 def script_frames(error: BaseException, package: Package) -> list[tuple[FrameType, int]]:
     """The frames of ``error`` that are the package's own code, outermost first, with lines."""
@@ -59,13 +61,14 @@ def request_error(error: BaseException, service: Service, package: Package) -> R
     if isinstance(error, RequestError):
         error.detail = detail | error.detail
         return error
-    detail["exception"] = f"{type(error).__name__}: {error}"
+    message = ANONYMOUS.sub("the upload", str(error))
+    detail["exception"] = f"{type(error).__name__}: {message}"
     at = f" ({detail['where']})" if "where" in detail else ""
     step = detail.get("step", "inference")
     if _is_about_an_upload(error):
-        return InvalidUploadError(f"the upload cannot be read in {step}{at}: {error}", **detail)
+        return InvalidUploadError(f"the upload cannot be read in {step}{at}: {message}", **detail)
     kind = StepInputError if isinstance(error, KeyError | TypeError) else StepError
-    return kind(f"{step} raised {type(error).__name__}: {error}{at}", **detail)
+    return kind(f"{step} raised {type(error).__name__}: {message}{at}", **detail)
 
 
 def _detail(error: BaseException, service: Service, package: Package) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from typing import IO
 
 from engineroom.settings import Settings
 
@@ -31,13 +32,12 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure(settings: Settings) -> None:
-    """Send all loggers to standard error.
+def configure(settings: Settings, quiet: bool = False) -> None:
+    """Send all loggers to standard error; ``quiet`` leaves only warnings and what was asked for.
 
     To a duplicate of its descriptor: some scripts detach ``sys.stdout`` and ``sys.stderr``.
     """
-    stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="backslashreplace")
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(_standard_error())
     if settings.log_format == "json":
         handler.setFormatter(JSONFormatter())
     else:
@@ -46,6 +46,18 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    logging.getLogger("engineroom").setLevel(logging.DEBUG if settings.debug else logging.INFO)
+    quiet = quiet and not settings.trace_hooks
+    level = logging.WARNING if quiet else logging.DEBUG if settings.debug else logging.INFO
+    logging.getLogger("engineroom").setLevel(level)
     # uvicorn's own start and stop lines say less than ours.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Each broken form is in the access log, with its reason.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+def _standard_error() -> IO[str]:
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except OSError:  # a notebook or a test has put something else there
+        return sys.stderr
+    return os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace")

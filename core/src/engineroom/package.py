@@ -62,17 +62,31 @@ class Package:
         value = self.config.get("model_type")
         return value.strip() or None if isinstance(value, str) else None
 
+    def inside(self) -> list[Path]:
+        """Packages below this folder, for the message about a wrong folder level."""
+        levels = ("*", "*/*", "*/*/*")
+        found = sorted(p.parent for level in levels for p in self.folder.glob(f"{level}/{SCRIPT}"))
+        return [place.parent if place.name == "model" else place for place in found[:3]]
+
     def owns(self, file: str) -> bool:
         """Whether ``file`` is the package's own code, not that of an environment in it."""
         root = f"{self.root}{os.sep}"
         return file.startswith(root) and "site-packages" not in file[len(root) :]
 
     def files(self, patterns: tuple[str, ...]) -> list[Path]:
-        """Model files or folders matching the glob ``patterns``: the nearest level that has any."""
+        """Model files or folders matching the glob ``patterns``: the nearest level that has any.
+
+        Those of another package that lies in this folder are its own.
+        """
         if self.file:
             return [self.file] if any(self.file.match(pattern) for pattern in patterns) else []
         for prefix in ("", "*/", "*/*/"):
-            found = {p for pattern in patterns for p in self.folder.glob(prefix + pattern)}
+            found = {
+                path
+                for pattern in patterns
+                for path in self.folder.glob(prefix + pattern)
+                if not any((p / SCRIPT).is_file() for p in path.parents if self.folder in p.parents)
+            }
             if found:
                 return sorted(found)
         return []
@@ -95,8 +109,6 @@ def open_package(path: str | os.PathLike[str]) -> Package:
         return Package(root=place.parent, folder=place.parent, script=None, file=place)
     folder = _model_folder(place)
     script = folder / SCRIPT
-    if not script.is_file() and not (folder / CONFIG).is_file() and (inside := _inside(folder)):
-        raise PackageError(f"{path} is no package; did you mean {' or '.join(map(str, inside))}?")
     config, findings = _read_config(folder / CONFIG)
     return Package(
         root=folder.parent if folder.name == "model" else folder,
@@ -112,12 +124,6 @@ def _model_folder(place: Path) -> Path:
     if (place / "model").is_dir() and not (place / SCRIPT).is_file():
         return place / "model"
     return place
-
-
-def _inside(place: Path) -> list[Path]:
-    """Packages below ``place``, for the message about a wrong folder level."""
-    inside = [p.parent for level in ("*", "*/*", "*/*/*") for p in place.glob(f"{level}/{SCRIPT}")]
-    return [p.parent if p.name == "model" else p for p in sorted(inside)[:3]]
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], list[Finding]]:

@@ -43,7 +43,8 @@ class Registry:
         self.manager.hook.register_engine.call_historic(kwargs={"register": self.register})
         self.tracing = settings.trace_hooks
         if self.tracing:
-            self.manager.trace.root.setwriter(lambda line: log.info("hook %s", line.rstrip()))
+            # A hook's arguments may be whole request bodies.
+            self.manager.trace.root.setwriter(lambda line: log.info("hook %.300s", line.rstrip()))
             self.manager.enable_tracing()
         for module in BUILT_IN:
             self.manager.register(module)
@@ -174,6 +175,8 @@ class Registry:
             )
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
+        if inside := " or ".join(map(str, package.inside())):
+            return f"{package.folder} is no package; did you mean {inside}?"
         there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
         script = "a script that imports no parent class" if package.script else "no script"
         return (
@@ -182,9 +185,12 @@ class Registry:
         )
 
     def _advice(self, name: str = "") -> str:
+        if name in self.blocked:
+            return f"engine {name!r} is blocked by {env_name('block_plugins')}"
+        if name in self.broken:
+            return f"engine {name!r} is installed and broken: {self.broken[name]}"
         if name in OURS:
-            known = "installed and " if name in self._entries else ""
-            return f"{known}needed: run pip install 'engineroom[{name}]'"
+            return f"run: pip install 'engineroom[{name}]'"
         states = [f"{name} ({why})" if why else name for name, why in self._states()]
         return f"installed engines: {', '.join(states) or 'none; run pip install engineroom[onnx]'}"
 
@@ -200,19 +206,26 @@ class Registry:
         """
         if entry.name in self.blocked:
             return
+        name = f"{entry.group}:{entry.name}"
         try:
             plugin = entry.load()
-            self.manager.register(plugin, name=entry.name)
+            self.manager.register(plugin, name=name)
         except Exception as error:
+            self._drop(name)
             self.broken[entry.name] = f"{type(error).__name__}: {error}"
             log.warning("plugin %s is broken: %s", entry.name, self.broken[entry.name])
             return
         try:
             self.manager.check_pending()
         except pluggy.PluginValidationError as error:
+            self._drop(name)  # or the next plugin would be blamed for it
             raise PluginError(
                 f"plugin {entry.name!r}: {error}; see HOOKS.md for the names"
             ) from None
+
+    def _drop(self, name: str) -> None:
+        if self.manager.has_plugin(name):
+            self.manager.unregister(name=name)
 
 
 def _name_in(parent: str) -> str:

@@ -41,7 +41,7 @@ def error_response(error: RequestError, scope: Scope, settings: Settings) -> Err
     if error.status >= 500 and not isinstance(error, BusyError):
         log.error("%s (request %s)", error, request_id, exc_info=error.__cause__)
     if settings.access_log:
-        log_access(scope, error.status)
+        log_access(scope, error.status, f"{error.code}: {error}")
     headers = {**error.headers, "x-request-id": request_id}
     return ErrorResponse(body, status_code=error.status, headers=headers)
 
@@ -77,16 +77,16 @@ def request_id_of(scope: Scope) -> str:
     return known
 
 
-def log_access(scope: Scope, status: int, steps: str | None = None) -> None:
-    """One line for one request."""
-    seconds = time.monotonic() - scope.get(START, time.monotonic())
+def log_access(scope: Scope, status: int, about: str) -> None:
+    """One line for one request; ``about`` is what its steps took, or what went wrong."""
+    seconds = time.monotonic() - scope[START]
     fields = {
         "method": scope["method"], "path": scope["path"], "status": status,
-        "ms": round(seconds * 1e3, 2), "steps": steps, "request_id": request_id_of(scope),
+        "ms": round(seconds * 1e3, 2), "about": about, "request_id": request_id_of(scope),
     }  # fmt: skip
     access_log.info(
-        "%s %s %d %.1f ms%s id=%s",
+        "%s %s %d %.1f ms (%.300s) id=%s",
         scope["method"], scope["path"], status, seconds * 1e3,
-        f" ({steps})" if steps else "", fields["request_id"],
+        about, fields["request_id"],
         extra={FIELDS: fields},
     )  # fmt: skip

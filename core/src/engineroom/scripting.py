@@ -14,7 +14,6 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
-import itertools
 import logging
 import os
 import sys
@@ -71,16 +70,18 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         _stage.acquire()
         self._depth += 1
         if self._depth == 1:
-            self._before, self._cwd = len(sys.modules), os.getcwd()
+            self._before, self._cwd = set(sys.modules), os.getcwd()
             self._set_up()
 
     def __exit__(self, *_: object) -> None:
         if self._stays:
             return
         self._depth -= 1
-        if self._depth == 0:
-            self._tear_down()
-        _stage.release()
+        try:
+            if self._depth == 0:
+                self._tear_down()
+        finally:
+            _stage.release()
 
     def stay(self) -> None:
         """Enter for good: for a process that belongs to this package."""
@@ -99,10 +100,9 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
-        # Dicts keep their order, so what was imported meanwhile stands at the end.
-        new = itertools.islice(reversed(sys.modules), len(sys.modules) - self._before)
-        for name in list(new):
-            if self._owns(name, sys.modules[name]):
+        for name in set(sys.modules) - self._before:
+            module = sys.modules.get(name)
+            if module is not None and self._owns(name, module):
                 self._modules[name] = sys.modules.pop(name)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
@@ -213,7 +213,8 @@ def load_class(package: Package, surroundings: Surroundings) -> type[Service]:
     sys.modules[MODULE] = module
     try:
         # Compiled here and not by the loader, whose cache misses a change within the same second.
-        exec(compile(tree, str(script), "exec"), vars(module))
+        code = compile(tree, str(script), "exec", dont_inherit=True)
+        exec(code, vars(module))
     except (Exception, SystemExit) as error:
         raise ScriptError(_import_failure(error, package)) from error
     return _service_class(module, package, surroundings.parents)

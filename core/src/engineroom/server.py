@@ -62,13 +62,24 @@ def serve(path: Path, settings: Settings) -> int:
         log.info("stopped")
 
 
+class Workers(Multiprocess):
+    """uvicorn's supervisor, told at once when a worker dies while it is asked for its health."""
+
+    def keep_subprocess_alive(self) -> None:
+        # With our copy of the worker's end closed, the pipe ends with the worker. Else the question
+        # is waited for until the health check times out.
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
+
+
 def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -> int:
     if settings.reload:
         server = uvicorn.Server(config)
         ChangeReload(config, target=server.run, sockets=[listening]).run()
         return 0
     if settings.workers > 1:
-        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor = Workers(config, sockets=[listening])
         supervisor.run()
         failed = any(process.exitcode == LOAD_FAILED for process in supervisor.processes)
         return LOAD_FAILED if failed else 0

@@ -70,7 +70,9 @@ class Settings:
         "text", click.Choice(["text", "json"]), "Format of the log.", SERVING
     )
     debug: bool = _setting(False, click.BOOL, "Add tracebacks to error answers; log more.", LOADING)
-    reload: bool = _setting(False, click.BOOL, "Start again when the package changes.", SERVING)
+    reload: bool = _setting(
+        False, click.BOOL, "Start again when a .py file of the package changes.", SERVING
+    )
     block_plugins: str = _setting("", click.STRING, "Plugins not to load, with commas between.", ())
     trace_hooks: bool = _setting(False, click.BOOL, "Log every hook call.", ())
 

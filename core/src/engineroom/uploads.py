@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from engineroom.service import Service
 from engineroom.values import STRING, Array, TensorSpec, is_upload
 
 NPY_MAGIC = b"\x93NUMPY"
+UNREADABLE_HEADER = (ValueError, SyntaxError, tokenize.TokenError)
+MAX_PIXELS = 89_478_485
+"""Pillow's own limit, at which it only warns: 1 GB as float32 RGB."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -38,19 +42,24 @@ def _value(value: Any, spec: TensorSpec | None) -> Any:
     if is_upload(value):
         parts = [read_file(name, content, spec) for name, content in value.items()]
         return parts[0] if len(parts) == 1 else _joined(parts, spec)
-    if isinstance(value, str) and spec.dtype != STRING:
-        # A text field of a form, or a query parameter: [[1, 2], [3, 4]] typed by a person.
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+    return _typed(value, spec) if isinstance(value, str) else value
+
+
+def _typed(text: str, spec: TensorSpec) -> Any:
+    """A text field such as ``[[1, 2], [3, 4]]``; for an input of strings, one is a batch."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if spec.dtype == STRING and not isinstance(value, list):
+        return [text]
     return value
 
 
 def _joined(parts: list[Array], spec: TensorSpec) -> Array:
     try:
         return np.concatenate(parts)
-    except ValueError:
+    except (ValueError, TypeError):
         shapes = ", ".join(str(part.shape) for part in parts)
         raise InvalidTensorError(
             f'input "{spec.name}": its {len(parts)} files do not form one batch: {shapes}',
@@ -84,9 +93,11 @@ def _read_npy(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         shape, fortran, dtype = read[version](content)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"its shape is {shape}")
         array = np.frombuffer(content.getvalue(), dtype, offset=content.tell())
         return array.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, KeyError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
+    except (*UNREADABLE_HEADER, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise InvalidUploadError(
             f'input "{spec.name}": {name!r} is not an .npy file that can be read: {error}',
             input=spec.name,
@@ -94,10 +105,12 @@ def _read_npy(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
 
 
 def _read_picture(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(content) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has more than {MAX_PIXELS} pixels")
             layout = _layout(spec, image.size)
             if layout is None:
                 width, height = image.size
@@ -108,13 +121,16 @@ def _read_picture(name: str, content: io.BytesIO, spec: TensorSpec) -> Array:
                 )  # fmt: skip
             channels, order = layout
             pixels = np.asarray(image.convert(MODES[channels]))
+    except UnidentifiedImageError:
+        raise InvalidUploadError(
+            f'input "{spec.name}": {name!r} is neither a picture nor an .npy file', input=spec.name
+        ) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
         raise InvalidUploadError(
-            f'input "{spec.name}": {name!r} is neither a picture nor an .npy file '
-            f"that can be read: {error}",
+            f'input "{spec.name}": {name!r} is not a picture that can be read: {error}',
             input=spec.name,
         ) from error
-    return _arranged(pixels, channels, order, spec)
+    return _arranged(pixels, channels, order)
 
 
 def _layout(spec: TensorSpec, size: tuple[int, int]) -> tuple[int, str] | None:
@@ -145,8 +161,8 @@ def _layout(spec: TensorSpec, size: tuple[int, int]) -> tuple[int, str] | None:
     return None
 
 
-def _arranged(pixels: Array, channels: int, order: str, spec: TensorSpec) -> Array:
-    """(height, width[, channels]) uint8 as a batch of one; values stay 0 to 255."""
+def _arranged(pixels: Array, channels: int, order: str) -> Array:
+    """(height, width[, channels]) uint8 as a batch of one, still uint8; values stay 0 to 255."""
     if order == "flat":
         batch = pixels.reshape(1, -1)
     elif order == "none":
@@ -154,4 +170,4 @@ def _arranged(pixels: Array, channels: int, order: str, spec: TensorSpec) -> Arr
     else:
         batch = pixels.reshape(1, *pixels.shape[:2], channels)
         batch = batch.transpose(0, 3, 1, 2) if order == "first" else batch
-    return batch if spec.dtype == STRING else batch.astype(spec.dtype)
+    return batch

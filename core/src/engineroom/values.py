@@ -43,7 +43,7 @@ def choose_device(wanted: str, there: Sequence[Device]) -> Device:
         DeviceError: it is not a device name, or the device is not there.
     """
     match = re.fullmatch(r"([a-z]+)(?::(\d+))?", wanted.strip().lower())
-    if match is None:
+    if match is None or (match[1] == "auto" and match[2]):
         raise DeviceError(f"device {wanted!r}: expected auto, cpu, or a device such as cuda:0")
     kind, index = match[1], match[2]
     for device in there:

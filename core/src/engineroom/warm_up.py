@@ -7,6 +7,7 @@ upload under the form key of config.json's only file property, else the model's 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -28,8 +29,11 @@ def examples(package: Package, inputs: Sequence[TensorSpec]) -> Iterator[tuple[P
     """
     places = dict.fromkeys(place / "examples" for place in (package.folder, package.root))
     for place in places if package.file is None else ():
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if path.is_file() and path.name[0] != ".":
+        paths = sorted(place.iterdir()) if place.is_dir() else []
+        # What a form uses is a part of that example, and none of its own.
+        used = {file for path in paths if path.name.endswith(FORM) for file in _form_files(path)}
+        for path in paths:
+            if path.is_file() and path.name[0] != "." and path not in used:
                 yield path, _request(path, package, inputs)
 
 
@@ -43,23 +47,39 @@ def _request(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> Any:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise WarmUpError(f"{path}: the example is not JSON: {error}") from None
 
 
 def _form(path: Path) -> dict[str, Any]:
-    fields = _json(path)
-    if not isinstance(fields, dict):
-        raise WarmUpError(f'{path}: expected an object such as {{"images": "@7.png"}}')
     form: dict[str, Any] = {}
-    for key, value in fields.items():
-        parts = [str(part) for part in (value if isinstance(value, list) else [value])]
-        files = [path.parent / part[1:] for part in parts if part.startswith("@")]
+    for key, parts in _form_fields(path).items():
+        files = [_file(path, part) for part in parts if part.startswith("@")]
         if missing := [str(file) for file in files if not file.is_file()]:
             raise WarmUpError(f"{path}: no such file: {', '.join(missing)}")
         form[key] = {file.name: io.BytesIO(file.read_bytes()) for file in files} or parts[-1]
     return form
+
+
+def _form_files(path: Path) -> Iterator[Path]:
+    for parts in _form_fields(path).values():
+        yield from (_file(path, part) for part in parts if part.startswith("@"))
+
+
+def _file(form: Path, part: str) -> Path:
+    return form.parent / part[1:]
+
+
+def _form_fields(path: Path) -> dict[str, list[str]]:
+    """The values of each key, of which there is at least one."""
+    fields = _json(path)
+    if not isinstance(fields, dict):
+        raise WarmUpError(f'{path}: expected an object such as {{"images": "@7.png"}}')
+    values = {k: list(map(str, v if isinstance(v, list) else [v])) for k, v in fields.items()}
+    if empty := [key for key, parts in values.items() if not parts]:
+        raise WarmUpError(f"{path}: {empty[0]!r} has no value")
+    return values
 
 
 def _file_key(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> str:
@@ -74,6 +94,9 @@ def _file_key(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> str
 
 def _file_properties(node: Any) -> Iterator[str]:
     """The names of properties of type ``file``, wherever the file's author put them."""
+    if isinstance(node, str) and node.lstrip().startswith("{"):  # JSON in a string
+        with contextlib.suppress(ValueError, RecursionError):
+            node = json.loads(node)
     if isinstance(node, list):
         for item in node:
             yield from _file_properties(item)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from engineroom import startup_log
 from engineroom.errors import LoadError
+from engineroom.logs import configure
 from engineroom.model import Model
 from engineroom.package import open_package
 from engineroom.plugins import Registry
@@ -18,10 +20,13 @@ from engineroom.warm_up import examples
 def check_package(path: Path, settings: Settings) -> bool:
     """Load the package and print what is found; whether it can be served."""
     try:
+        configure(settings, quiet=True)
         package = open_package(path)
         for finding in package.findings:
             click.echo(finding)
-        model = Model(package, settings, Registry(settings), own_process=True)
+        registry = Registry(settings)
+        registry.manager.unregister(startup_log)  # it would report the findings again
+        model = Model(package, settings, registry, own_process=True)
         click.echo(f"package  {package.file or package.folder}")
         click.echo(f"script   {package.script or 'none: the default service answers'}")
         model.load()

@@ -15,7 +15,10 @@ COLUMNS = ("name", "version", "framework", "model_files", "devices", "state")
 def inventory(settings: Settings, devices: bool) -> list[dict[str, Any]]:
     """One row per installed engine. Imports no framework unless ``devices`` are asked for."""
     registry = Registry(settings)
-    return [_row(registry, name, devices) for name in registry.names()]
+    rows = [_row(registry, name, devices) for name in registry.names()]
+    others = registry.broken.keys() - {row["name"] for row in rows}
+    broken = [{"name": name, "state": f"plugin: {registry.broken[name]}"} for name in others]
+    return rows + [dict.fromkeys(COLUMNS) | row for row in broken]
 
 
 def _row(registry: Registry, name: str, devices: bool) -> dict[str, Any]:

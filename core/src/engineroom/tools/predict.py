@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from engineroom.decoding import decode_request
+from engineroom.logs import configure
 from engineroom.model import Model
 from engineroom.package import open_package
 from engineroom.plugins import Registry
@@ -19,7 +20,7 @@ from engineroom.settings import Settings
 
 
 def form_data(fields: Sequence[str]) -> dict[str, Any]:
-    """Curl's ``-F``: ``key=@file`` is an upload, ``key=text`` a text field.
+    """A form as curl takes it: ``key=@file[;filename=name]`` an upload, ``key=text`` a text field.
 
     Raises:
         click.UsageError: a field without ``=``, a file that is not there.
@@ -33,10 +34,11 @@ def form_data(fields: Sequence[str]) -> dict[str, Any]:
             if not isinstance(data.get(key), dict):  # a file beats a text field
                 data[key] = value
             continue
-        path = Path(value[1:])
+        file, *options = value[1:].split(";")
+        named = [option[9:] for option in options if option.startswith("filename=")]
         if not isinstance(data.get(key), dict):
             data[key] = {}
-        data[key][path.name] = io.BytesIO(_read(path))
+        data[key][named[0] if named else Path(file).name] = io.BytesIO(_read(Path(file)))
     return data
 
 
@@ -62,6 +64,7 @@ def answer(path: Path, data: Any, settings: Settings) -> None:
         LoadError: the package cannot be loaded.
         RequestError: the service does not answer this request.
     """
+    configure(settings, quiet=True)
     start = time.perf_counter()
     model = Model(open_package(path), settings, Registry(settings), own_process=True)
     model.load()
