@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -90,8 +91,8 @@ def _json(body: bytes, charset: str) -> Any:
         message = f"unknown charset {charset!r}"
     except RecursionError:
         message = "it is nested too deeply"
-    except ValueError as error:  # an integer of more than 4,300 digits
-        message = str(error)
+    except ValueError:
+        message = f"it holds an integer of more than {sys.get_int_max_str_digits()} digits"
     raise InvalidBodyError(f"the body is not JSON: {message}")
 
 
