@@ -76,17 +76,13 @@ class Package:
     def files(self, patterns: tuple[str, ...]) -> list[Path]:
         """Model files or folders matching the glob ``patterns``: the nearest level that has any.
 
-        Those of another package that lies in this folder are its own.
+        Only this folder counts where packages lie in it: what they hold is their own.
         """
         if self.file:
             return [self.file] if any(self.file.match(pattern) for pattern in patterns) else []
-        for prefix in ("", "*/", "*/*/"):
-            found = {
-                path
-                for pattern in patterns
-                for path in self.folder.glob(prefix + pattern)
-                if not any((p / SCRIPT).is_file() for p in path.parents if self.folder in p.parents)
-            }
+        is_above = not self.script and not self.config and self.inside()
+        for prefix in ("",) if is_above else ("", "*/", "*/*/"):
+            found = {p for pattern in patterns for p in self.folder.glob(prefix + pattern)}
             if found:
                 return sorted(found)
         return []
