@@ -54,6 +54,45 @@ def test_while_the_script_s_thread_loads_the_server_says_so(start_server, tmp_pa
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_while_the_model_loads_stops_the_server(start_server, tmp_path, workers):
+    script = SLOW_LOAD.replace("sleep(1)", "sleep(30)").replace(", daemon=True", "")
+    (tmp_path / "customize_service.py").write_text(script)
+    server = start_server(tmp_path, "--workers", workers, ready=False)
+    server.wait_for_line("waiting for the script's thread")
+    assert server.stop() == 0
+
+
+FOREVER = """
+import threading, time
+from model_service.onnx_model_service import OnnxServingBaseService
+
+
+class S(OnnxServingBaseService):
+    def __init__(self, model_name, model_path):
+        threading.Thread(target=self.beat).start()
+
+    def beat(self):
+        while True:
+            time.sleep(1)
+
+    def _inference(self, data):
+        return data
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_script_s_thread_that_never_ends_fails_the_load_and_does_not_hold_the_process(
+    tmp_path, workers
+):
+    (tmp_path / "customize_service.py").write_text(FOREVER)
+    options = ("--load-timeout-s", "0.5")
+    ended = engineroom("serve", str(tmp_path), "--port", "0", "--workers", workers, *options)
+    assert ended.returncode == 3
+    assert "make it a daemon thread if it is meant to run for ever" in ended.stderr
+    assert engineroom("check", str(tmp_path), *options).returncode == 3
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_failed_load_ends_serve_with_exit_code_3_and_the_reason(services, workers):
     path = str(services / "failing_thread")
     ended = engineroom("serve", path, "--port", "0", "--workers", workers)

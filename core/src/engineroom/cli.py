@@ -6,7 +6,9 @@ Every command imports what it needs when it runs, so that ``--help`` comes at on
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +34,16 @@ class Commands(click.Group):
             raise click.UsageError(str(error)) from None
         except EngineroomError as error:
             click.echo(f"error: {error}", err=True)
-            sys.exit(LOAD_FAILED if isinstance(error, LoadError) else 1)
+            _exit(LOAD_FAILED if isinstance(error, LoadError) else 1)
+
+
+def _exit(code: int) -> None:
+    """Exit, without waiting for threads that a script has started and that may never end."""
+    if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _settings(command: str) -> Callable[[F], F]:
@@ -104,7 +115,8 @@ def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any)
         if settings.debug:
             click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
-        sys.exit(1)
+        _exit(1)
+    _exit(0)
 
 
 @main.command()
@@ -117,7 +129,7 @@ def check(path: Path, **options: Any) -> None:
     """
     from engineroom.tools.check import check_package
 
-    sys.exit(0 if check_package(path, _given(options)) else LOAD_FAILED)
+    _exit(0 if check_package(path, _given(options)) else LOAD_FAILED)
 
 
 @main.command()

@@ -38,7 +38,7 @@ class Predict:
         self.decode = host.model.registry.decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = Watch(receive, scope[START] + self.settings.timeout_s, self.settings.timeout_s)
+        watch = Watch(receive, scope[START], self.settings.timeout_s)
         try:
             job = await self._submit(scope, watch)
             answer: Answer = await watch.wait(job)
@@ -48,7 +48,8 @@ class Predict:
         finally:
             watch.end()
         if self.settings.access_log:
-            log_access(scope, 200, _steps(job, answer))
+            queued = (job.started_at or job.queued_at) - job.queued_at
+            log_access(scope, 200, steps={"queue": queued, **answer.step_times})
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer.body)),
@@ -103,8 +104,8 @@ class Watch:
     set, only when ``WATCH_AFTER_S`` have passed.
     """
 
-    def __init__(self, receive: Receive, deadline: float, timeout_s: float) -> None:
-        self._receive, self.deadline, self._timeout_s = receive, deadline, timeout_s
+    def __init__(self, receive: Receive, start: float, timeout_s: float) -> None:
+        self._receive, self.deadline, self._timeout_s = receive, start + timeout_s, timeout_s
         self.runner: Runner | None = None
         self._job: Job | None = None
         self._reading: asyncio.Task[Any] | None = None
@@ -132,6 +133,8 @@ class Watch:
         elif self._reading is not None:
             self._late = True
             self._reading.cancel()
+        else:  # waiting for a model that loads; the body has its turn next
+            self._timer = self._loop.call_later(WATCH_AFTER_S, self._look)
 
     async def _until_disconnect(self, job: Job) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -193,11 +196,6 @@ def _known(error: Exception) -> RequestError:
     bug = UnexpectedError(f"{type(error).__name__} in the server: {error}")
     bug.__cause__ = error
     return bug
-
-
-def _steps(job: Job, answer: Answer) -> str:
-    times = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
-    return ", ".join(f"{name.lstrip('_')} {seconds * 1e3:.1f}" for name, seconds in times.items())
 
 
 def _too_large(limit: int, got: str) -> BodyTooLargeError:

@@ -66,8 +66,10 @@ class Host:
     def _begin(self) -> None:
         with self._lock:
             if self._loading is None or self.model.state is State.STOPPED:
+                # Not a daemon: the script's own threads would inherit that, and could then not be
+                # told from those that their author has made to run for ever.
                 self._loading = threading.Thread(
-                    target=self._load, name="engineroom-load", daemon=True
+                    target=self._load, name="engineroom-load", daemon=False
                 )
                 self._loading.start()
 
@@ -77,6 +79,9 @@ class Host:
             model.load()
         except LoadError as error:
             log.error("%s", error, exc_info=error if self.settings.debug else None)
+            return
+        if model.state is not State.READY:  # the server has begun to stop meanwhile
+            model.unload()
             return
         self.runner = Runner(model.answer, model.turn, model.threads, self.settings.max_queue_size)
 

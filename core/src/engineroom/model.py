@@ -142,7 +142,7 @@ class Model:
         self.state = State.LOADING
         try:
             self._timed(self._load, self.registry.hook.after_load)
-            self.state = State.WARMING
+            self._advance(State.LOADING, State.WARMING)
             self._timed(self._warm_up, self.registry.hook.after_warm_up)
         except LoadError as error:
             self._fail(error)
@@ -152,8 +152,11 @@ class Model:
                 LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
             )
             raise self.error or error from error
-        if self.state is State.WARMING:  # unless the server began to stop meanwhile
-            self.state = State.READY
+        self._advance(State.WARMING, State.READY)
+
+    def _advance(self, state: State, following: State) -> None:
+        if self.state is state:  # else the server has begun to stop meanwhile
+            self.state = following
 
     def _fail(self, error: LoadError) -> None:
         self.error, self.state = error, State.FAILED

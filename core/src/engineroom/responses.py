@@ -8,6 +8,7 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Mapping
 
 import anyio
 from starlette.responses import JSONResponse
@@ -41,7 +42,7 @@ def error_response(error: RequestError, scope: Scope, settings: Settings) -> Err
     if error.status >= 500 and not isinstance(error, BusyError):
         log.error("%s (request %s)", error, request_id, exc_info=error.__cause__)
     if settings.access_log:
-        log_access(scope, error.status, f"{error.code}: {error}")
+        log_access(scope, error.status, problem=f"{error.code}: {error}")
     headers = {**error.headers, "x-request-id": request_id}
     return ErrorResponse(body, status_code=error.status, headers=headers)
 
@@ -77,16 +78,20 @@ def request_id_of(scope: Scope) -> str:
     return known
 
 
-def log_access(scope: Scope, status: int, about: str) -> None:
-    """One line for one request; ``about`` is what its steps took, or what went wrong."""
-    seconds = time.monotonic() - scope[START]
+def log_access(
+    scope: Scope, status: int, steps: Mapping[str, float] | None = None, problem: str = ""
+) -> None:
+    """One line for one request, with the seconds its steps took or what went wrong."""
+    total_ms = (time.monotonic() - scope[START]) * 1e3
+    steps_ms = {name.lstrip("_"): round(s * 1e3, 2) for name, s in (steps or {}).items()}
     fields = {
         "method": scope["method"], "path": scope["path"], "status": status,
-        "ms": round(seconds * 1e3, 2), "about": about, "request_id": request_id_of(scope),
+        "ms": round(total_ms, 2), "steps_ms": steps_ms, "problem": problem,
+        "request_id": request_id_of(scope),
     }  # fmt: skip
+    about = problem or ", ".join(f"{name} {ms:.1f}" for name, ms in steps_ms.items())
     access_log.info(
         "%s %s %d %.1f ms (%.300s) id=%s",
-        scope["method"], scope["path"], status, seconds * 1e3,
-        about, fields["request_id"],
+        scope["method"], scope["path"], status, total_ms, about, fields["request_id"],
         extra={FIELDS: fields},
     )  # fmt: skip

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
+import threading
+import time
 import warnings
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvicorn
@@ -29,6 +33,7 @@ LOAD_FAILED = 3
 """Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
 PATH = f"{ENV_PREFIX}PATH"
 KEEP_ALIVE_S = 75
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _host: Host | None = None
 
@@ -83,10 +88,7 @@ def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -
         supervisor.run()
         failed = any(process.exitcode == LOAD_FAILED for process in supervisor.processes)
         return LOAD_FAILED if failed else 0
-    try:
-        uvicorn.Server(config).run(sockets=[listening])
-    except SystemExit as stopped:
-        return stopped.code if isinstance(stopped.code, int) else 1
+    uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
@@ -130,18 +132,41 @@ def app() -> Starlette:
         sys.exit(LOAD_FAILED)
     # One of several workers takes connections only when it is ready; a single one says so itself.
     _host = Host(model, in_background=settings.workers == 1)
-    if settings.workers > 1:
-        # The log has the reason already; uvicorn would add a traceback of its own.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    return Application(_host)
+    return Served(_host)
+
+
+class Served(Application):
+    """An app in a process of its own, which ends even when a thread of the script does not."""
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        # uvicorn heeds a signal only once the app has started, and that may take minutes.
+        previous = {sign: signal.signal(sign, lambda *_: leave(0)) for sign in SIGNALS}
+        try:
+            async with super()._lifespan(app):
+                for sign, handler in previous.items():
+                    signal.signal(sign, handler)
+                yield
+        except LoadError:
+            leave(LOAD_FAILED)
+        threading.Thread(target=_leave_soon, daemon=True).start()
+
+
+def leave(code: int) -> None:
+    """End the process now; the interpreter would wait for every thread of the script."""
+    logging.shutdown()
+    os._exit(code)
+
+
+def _leave_soon() -> None:
+    time.sleep(1)
+    leave(0)
 
 
 async def _stop_when_failed() -> None:
     """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
     if _host is not None and _host.model.state is State.FAILED:
-        # The log has the reason; uvicorn would add the traceback of this exit.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        sys.exit(LOAD_FAILED)
+        leave(LOAD_FAILED)
 
 
 def _listen(host: str, port: int) -> socket.socket:
