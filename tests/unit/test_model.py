@@ -131,6 +131,12 @@ def test_a_model_type_without_its_engine_says_what_to_install(package):
         make(path)
 
 
+def test_a_model_type_that_does_not_fit_the_files_is_only_a_warning(package, model_file, caplog):
+    path = package(**{"config.json": '{"model_type": "Custom"}', "model.onnx": model_file})
+    assert make(path).engine.name == "onnx"
+    assert "\"model_type\" is 'Custom', which no usable engine recognises" in caplog.text
+
+
 # --- warm-up
 
 

@@ -141,12 +141,16 @@ class Registry:
             return self.engine(wanted)
         if parent:
             return self.engine_with_parent(parent)
-        if package.model_type:
-            return self._engine_of_type(package)
+        kind = (package.model_type or "").lower()
+        for engine in self.usable(kind) if kind else ():
+            if kind in {engine.name, *(known.lower() for known in engine.model_types)}:
+                return engine
         fits = [engine for engine in self.usable() if package.files(engine.model_files)]
-        if len(fits) == 1:
-            return fits[0]
-        raise EngineError(self._no_fit(package, [engine.name for engine in fits]))
+        if len(fits) != 1:
+            raise EngineError(self._no_fit(package, [engine.name for engine in fits]))
+        if kind:
+            log.warning("%s; engine %s reads its files", self._no_such_type(package), fits[0].name)
+        return fits[0]
 
     def engine_with_parent(self, parent: str) -> Engine:
         """The engine whose parent class, or the module of it, has the dotted name ``parent``."""
@@ -158,14 +162,10 @@ class Registry:
             f"the script needs {parent}, which no usable engine has; {self._advice(name)}"
         )
 
-    def _engine_of_type(self, package: Package) -> Engine:
-        kind = str(package.model_type).lower()
-        for engine in self.usable(kind):
-            if kind in {engine.name, *(known.lower() for known in engine.model_types)}:
-                return engine
-        raise EngineError(
+    def _no_such_type(self, package: Package) -> str:
+        return (
             f'{package.folder / "config.json"}: "model_type" is {package.model_type!r}, which no '
-            f"usable engine recognises; {self._advice(kind)}"
+            "usable engine recognises"
         )
 
     def _no_fit(self, package: Package, fits: list[str]) -> str:
@@ -173,6 +173,9 @@ class Registry:
             return (
                 f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
             )
+        if package.model_type:
+            advice = self._advice(package.model_type.lower())
+            return f"{self._no_such_type(package)}; {advice}"
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
         if inside := " or ".join(map(str, package.inside())):
