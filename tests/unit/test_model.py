@@ -117,6 +117,40 @@ def test_a_script_may_call_the_default_inference_from_its_own(package, model_fil
     assert load(path)({"x": [[1, 2, 3]] * 4}) == {"rows": 4}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def _inference(self, data): return super()._inference(data)",
+        "def inference(self, data): return self._inference(data)",
+        "def _preprocess(self, data): return data",
+    ],
+)
+def test_a_script_that_relies_on_the_default_inference_has_its_model_file_loaded_first(
+    package, body
+):
+    path = package(
+        PARENT + f"class S(OnnxServingBaseService):\n    {body}\n", **{"model.onnx": b"no model"}
+    )
+    with pytest.raises(ModelFileError, match=r"model\.onnx: not a model"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def _inference(self, data): return data",
+        "def inference(self, data): return data",
+        "def inference(self, data): return self._inference(data)\n"
+        "    def _inference(self, data): return data",
+    ],
+)
+def test_a_script_that_does_not_rely_on_it_is_not_bothered_with_the_model_file(package, body):
+    path = package(
+        PARENT + f"class S(OnnxServingBaseService):\n    {body}\n", **{"model.onnx": b"no model"}
+    )
+    assert load(path)({"a": 1}) == {"a": 1}
+
+
 def test_the_engine_that_the_user_names_is_taken_or_the_reason_given(services):
     assert make(services / "plain", engine="onnx").engine.name == "onnx"
     with pytest.raises(EngineError, match="no engine is called 'nosuch'; installed engines: onnx"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import inspect
 import logging
 import os
 import threading
@@ -188,7 +189,7 @@ class Model:
         service = make_service(
             cls, self.name, self._path(), self.package, self.settings.load_timeout_s
         )
-        if cls._inference is Service._inference and cls.inference is Service.inference:
+        if _needs_model_file(cls):
             self.predictor.load()
         return service
 
@@ -309,6 +310,18 @@ class Model:
         self.predictor.close()
         if self.state is not State.FAILED:
             self.state = State.STOPPED
+
+
+def _needs_model_file(cls: type[Service]) -> bool:
+    """Whether the default ``_inference`` answers requests: the class's own, or called by it."""
+    if cls._inference is not Service._inference:
+        return _calls_inference(cls._inference)  # super()._inference(data)
+    return cls.inference is Service.inference or _calls_inference(cls.inference)
+
+
+def _calls_inference(function: Callable[..., Any]) -> bool:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and "_inference" in code.co_names
 
 
 def _cores() -> int:
