@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 
+import psutil
 import pytest
 
 GOOD = {"x": [[1, 0, 0]]}
@@ -178,7 +179,40 @@ def test_a_content_length_that_is_too_short_is_400(plain):
 
 
 def test_a_request_that_is_not_http_is_400(plain):
-    assert talk(plain, b"hello\r\n\r\n")[0] == 400
+    status, answer, _ = talk(plain, b"hello\r\n\r\n")
+    assert (status, answer["erno"]) == (400, "MR.0101")
+    assert "the request is not valid HTTP: Invalid method" in answer["error"]["message"]
+
+
+def test_a_charset_whose_decoder_is_slow_is_refused(plain):
+    body = b"a" * 10 + b"-" + b"z9" * 40_000
+    status, answer, _ = plain.post(body, "application/json; charset=punycode")
+    assert (status, "unknown charset" in answer["error"]["message"]) == (400, True)
+
+
+def test_an_input_name_that_utf_8_cannot_hold_is_400(plain):
+    status, answer, _ = plain.post(b'{"\\ud800": 1}')
+    assert (status, answer["error"]["code"]) == (400, "invalid_tensor")
+
+
+def test_a_form_of_nothing_but_escapes_takes_no_gigabyte(start_server, services):
+    server = start_server(services / "echo")
+    server.post({"a": 1})
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+    kind = "application/x-www-form-urlencoded"
+    assert server.post(b"%41" * 3_900_000, kind)[0] == 400
+    assert server.post(b"k=" + b"%41" * 900_000, kind)[1] == {"k": "A" * 900_000}
+    assert process.memory_info().rss - before < 100_000_000
+
+
+def test_an_offer_to_upgrade_to_http_2_is_ignored(plain):
+    body = json.dumps(GOOD).encode()
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    )
+    request = head(len(body))[:-2] + offer + body
+    assert talk(plain, request)[:2] == (200, {"y": [[0.0, 1.0]]})
 
 
 # --- what the engine's steps are given
@@ -284,8 +318,6 @@ def test_base64_that_is_none_is_400(pictures):
 
 
 def test_memory_stays_small_while_many_send_too_much(plain):
-    import psutil
-
     process = psutil.Process(plain.process.pid)
     before = process.memory_info().rss
     body = io.BytesIO(b"a" * 20_000_000)

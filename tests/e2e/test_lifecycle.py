@@ -58,7 +58,7 @@ def test_a_signal_while_the_model_loads_stops_the_server(start_server, tmp_path,
     script = SLOW_LOAD.replace("sleep(1)", "sleep(30)").replace(", daemon=True", "")
     (tmp_path / "customize_service.py").write_text(script)
     server = start_server(tmp_path, "--workers", workers, ready=False)
-    server.wait_for_line("waiting for the script's thread")
+    server.wait_for_line("waiting for the thread")
     assert server.stop() == 0
 
 
@@ -160,6 +160,66 @@ def test_two_workers_share_the_port_and_a_killed_one_is_replaced(start_server, s
     workers[0].kill()
     server.wait_for_line(r"(?s)is ready.*is ready.*is ready")
     assert server.post({"a": 1})[0] == 200
+
+
+def test_workers_end_when_their_supervisor_is_killed(start_server, services):
+    server = start_server(services / "echo", "--workers", "2")
+    children = psutil.Process(server.process.pid).children()
+    server.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_a_killed_worker_is_in_the_log(start_server, services):
+    server = start_server(services / "echo", "--workers", "2")
+    server.wait_for_line(r"(?s)is ready.*is ready")
+    children = psutil.Process(server.process.pid).children()
+    next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+    assert server.wait_for_line(r"worker \d+ ended \(-9\); starting another")
+
+
+SILENCER = """
+import logging, logging.config
+from model_service.onnx_model_service import OnnxServingBaseService
+
+logging.config.dictConfig({"version": 1})
+logging.disable(logging.CRITICAL)
+logging.basicConfig(force=True)
+
+
+class S(OnnxServingBaseService):
+    def __init__(self, model_name, model_path):
+        print("printed at once")
+        if FAIL:
+            raise OSError("no weights")
+
+    def _inference(self, data):
+        return data
+"""
+
+
+def test_a_script_s_logging_does_not_silence_the_server(start_server, tmp_path):
+    (tmp_path / "customize_service.py").write_text("FAIL = False\n" + SILENCER)
+    server = start_server(tmp_path, PYTHONUNBUFFERED="")
+    server.wait_for_line("printed at once")
+    server.post({"a": 1})
+    server.wait_for_line("POST / 200")
+    (tmp_path / "customize_service.py").write_text("FAIL = True\n" + SILENCER)
+    ended = engineroom("serve", str(tmp_path), "--port", "0")
+    assert ended.returncode == 3
+    assert "no weights" in ended.stderr
+    assert "printed at once" in ended.stdout
+
+
+def test_a_step_may_ask_for_an_event_loop(start_server, tmp_path):
+    (tmp_path / "customize_service.py").write_text(
+        "import asyncio\n"
+        "from model_service.onnx_model_service import OnnxServingBaseService\n\n\n"
+        "class S(OnnxServingBaseService):\n"
+        "    def _inference(self, data):\n"
+        "        return asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, data))\n"
+    )
+    assert start_server(tmp_path).post({"a": 1})[:2] == (200, {"a": 1})
 
 
 def test_reload_serves_the_changed_script(start_server, tmp_path, services):

@@ -124,6 +124,26 @@ def test_a_size_that_the_warm_up_can_only_guess_does_not_fail_it(tmp_path, caplo
     assert "put a request into" in caplog.text
 
 
+def test_a_shape_that_the_layers_cannot_take_is_the_client_s_error(tmp_path):
+    write_graph(
+        tmp_path / "open.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [value("x", TensorProto.FLOAT, ["N", "M"])],
+        [value("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(WEIGHTS, "w")],
+    )
+    model = load(tmp_path)
+    assert model({"x": [[1, 0, 0]]})["y"].tolist() == [[0.0, 1.0]]
+    with pytest.raises(InvalidTensorError, match=r'"x" \(N, M\) float32 .* on "x" \(1, 2\)'):
+        model({"x": [[1, 0]]})
+
+
+@pytest.mark.parametrize("shape", [["N"], None], ids=["one-dimension", "rankless"])
+def test_a_warm_up_that_only_guesses_does_not_refuse_a_model(tmp_path, shape):
+    write_pair_only(tmp_path / "pair.onnx", shape)
+    assert load(tmp_path)({"x": [1, 2]})["y"].tolist() == [1.0, 2.0]
+
+
 def test_cuda_on_a_build_without_it_names_the_devices_there_are(tmp_path):
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this build has CUDA")

@@ -105,3 +105,19 @@ def test_a_bug_of_the_server_is_a_500_that_says_so(services, monkeypatch):
         reply = client.post("/", json={"a": 1})
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")
     assert "Traceback" not in reply.text
+
+
+@pytest.mark.parametrize(
+    "extra", ["np.float32", "np.nan", "b'x'", "np.zeros(2)", "{(1, 2): 3}", "object()"]
+)
+def test_an_error_of_a_script_may_carry_anything(package, extra):
+    path = package(
+        "import numpy as np\n"
+        "from engineroom.errors import InvalidInputError\n"
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "class S(OnnxServingBaseService):\n"
+        f"    def _inference(self, data): raise InvalidInputError('no', got={extra})\n"
+    )
+    with TestClient(create_app(path)) as client:
+        reply = client.post("/", json={"a": 1})
+    assert (reply.status_code, reply.json()["error"]["message"]) == (400, "no")

@@ -173,7 +173,7 @@ def test_an_urlencoded_field_given_twice_has_its_last_value():
     assert decode(b"a=1&a=2", URLENCODED) == {"a": "2"}
 
 
-@pytest.mark.parametrize("body", [b"a=%FF", "a=中".encode()])
+@pytest.mark.parametrize("body", [b"a=%FF", b"a=\xff"])
 def test_an_urlencoded_form_that_is_not_percent_encoded_utf_8_is_refused(body):
     with pytest.raises(InvalidBodyError, match="form is not percent-encoded UTF-8"):
         decode(body, URLENCODED)

@@ -291,3 +291,10 @@ def test_a_finding_prints_like_a_compiler_s(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1,}')
     shown = str(open_package(tmp_path).findings[0])
     assert shown == f"{tmp_path / 'config.json'}:1:8: warning: trailing comma in JSON; ignored"
+
+
+def test_a_link_to_a_model_file_keeps_its_own_name(tmp_path):
+    (tmp_path / "blob").touch()
+    (tmp_path / "model.onnx").symlink_to(tmp_path / "blob")
+    package = open_package(tmp_path / "model.onnx")
+    assert (package.name, package.files(("*.onnx",))) == ("model", [tmp_path / "model.onnx"])

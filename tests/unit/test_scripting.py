@@ -8,7 +8,7 @@ import time
 import pytest
 
 from engineroom import load
-from engineroom.errors import EngineError, ScriptError
+from engineroom.errors import EngineError, ScriptError, StepError
 
 PARENT = "from model_service.onnx_model_service import OnnxServingBaseService\n"
 ECHO = PARENT + "class S(OnnxServingBaseService):\n    def _inference(self, data): return data\n"
@@ -277,7 +277,7 @@ def test_a_thread_that_never_ends_is_a_failed_load_after_the_time_for_it(package
 
 
 def test_a_daemon_that_runs_for_ever_delays_readiness_only_for_a_while(package, monkeypatch):
-    monkeypatch.setattr("engineroom.scripting.DAEMON_WAIT_S", 0.2)
+    monkeypatch.setattr("engineroom.threads.DAEMON_WAIT_S", 0.2)
     path = package(
         script(
             "def __init__(self, a, b): threading.Thread(target=self.beat, daemon=True).start()\n"
@@ -295,6 +295,75 @@ def test_threads_of_the_host_are_not_waited_for(package):
     threading.Thread(target=done.wait, daemon=True).start()
     load(package(ECHO))
     done.set()
+
+
+def test_work_that_a_pool_does_for_the_constructor_is_waited_for(package):
+    path = package(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        + script(
+            "def __init__(self, a, b): ThreadPoolExecutor(1).submit(self.load)\n"
+            "def load(self):\n    time.sleep(0.2)\n    self.model = 'loaded'\n"
+            "def _inference(self, data): return self.model"
+        )
+    )
+    assert load(path)({"a": 1}) == "loaded"
+
+
+def test_an_exception_in_a_pool_is_a_failed_load(package):
+    path = package(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        + script(
+            "def __init__(self, a, b): ThreadPoolExecutor(1).submit(self.load)\n"
+            "def load(self): raise KeyError('weights')"
+        )
+    )
+    with pytest.raises(ScriptError, match=r"a thread pool, .* failed: KeyError: 'weights'"):
+        load(path)
+
+
+def test_a_timer_is_waited_for(package):
+    path = package(
+        script(
+            "def __init__(self, a, b): threading.Timer(0.2, self.load).start()\n"
+            "def load(self): self.model = 'loaded'\n"
+            "def _inference(self, data): return self.model"
+        )
+    )
+    assert load(path)({"a": 1}) == "loaded"
+
+
+def test_a_thread_that_starts_while_the_script_is_imported_is_waited_for(package):
+    path = package(
+        script("def _inference(self, data): return MODEL")
+        + "def load():\n    global MODEL\n    time.sleep(0.2)\n    MODEL = 'loaded'\n"
+        "threading.Thread(target=load).start()\n"
+    )
+    assert load(path)({"a": 1}) == "loaded"
+
+
+def test_a_script_finds_no_arguments_of_ours(package, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--epochs", "3"])
+    path = package(
+        "import argparse\nARGUMENTS = argparse.ArgumentParser().parse_args()\n"
+        + script("def _inference(self, data): return sys.argv")
+    )
+    assert load(path)({"a": 1}) == [str(path / "model" / "customize_service.py")]
+    assert sys.argv == ["train.py", "--epochs", "3"]
+
+
+@pytest.mark.parametrize("place", ["import", "constructor", "step"])
+def test_an_exception_that_is_no_exception_is_told_like_any_other(package, place):
+    path = package(
+        "class Panic(BaseException): pass\n"
+        + ("raise Panic('at once')\n" if place == "import" else "")
+        + script(
+            "def __init__(self, a, b):\n"
+            f"    if {place == 'constructor'}: raise Panic('at once')\n"
+            "def _inference(self, data): raise Panic('at once')"
+        )
+    )
+    with pytest.raises((ScriptError, StepError), match="Panic: at once"):
+        load(path)({"a": 1})
 
 
 def test_a_pool_of_a_library_is_not_waited_for(package):

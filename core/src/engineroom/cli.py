@@ -30,6 +30,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _exit(130)
         except SettingError as error:
             raise click.UsageError(str(error)) from None
         except EngineroomError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import linecache
 import re
+import threading
 import traceback
 from types import FrameType
 from typing import Any
@@ -41,6 +42,13 @@ def script_frames(error: BaseException, package: Package) -> list[tuple[FrameTyp
         for frame, line in traceback.walk_tb(error.__traceback__)
         if package.owns(frame.f_code.co_filename)
     ]
+
+
+def reraise_interrupt(error: BaseException) -> None:
+    """Let Ctrl-C through: whatever else a script raises is about the script."""
+    main = threading.current_thread() is threading.main_thread()
+    if isinstance(error, KeyboardInterrupt) and main:
+        raise error
 
 
 def place_of(error: BaseException, package: Package) -> str | None:

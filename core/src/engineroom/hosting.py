@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import anyio
 
 from engineroom.errors import LoadError
 from engineroom.model import Model, State
-from engineroom.runner import Runner
+from engineroom.runner import Runner, own_event_loop
 
 log = logging.getLogger("engineroom")
+
+
+T = TypeVar("T")
+
+
+def run_apart(work: Callable[[], T]) -> T:
+    """``work()`` in a thread like those of the server, where no signal handler can be set."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with own_event_loop():
+                results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="engineroom-apart", daemon=False)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 class Host:
@@ -76,7 +101,8 @@ class Host:
     def _load(self) -> None:
         model = self.model
         try:
-            model.load()
+            with own_event_loop():
+                model.load()
         except LoadError as error:
             log.error("%s", error, exc_info=error if self.settings.debug else None)
             return

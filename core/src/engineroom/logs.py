@@ -32,27 +32,46 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+OURS = ("engineroom", "engineroom.access", "uvicorn.error")
+_is_configured = False
+
+
 def configure(settings: Settings, quiet: bool = False) -> None:
     """Send all loggers to standard error; ``quiet`` leaves only warnings and what was asked for.
 
     To a duplicate of its descriptor: some scripts detach ``sys.stdout`` and ``sys.stderr``.
     """
+    global _is_configured
+    _is_configured = True
     handler = logging.StreamHandler(_standard_error())
     if settings.log_format == "json":
         handler.setFormatter(JSONFormatter())
     else:
         form = "%(asctime)s %(levelname)-7s %(message)s"
         handler.setFormatter(logging.Formatter(form, datefmt="%H:%M:%S"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
     quiet = quiet and not settings.trace_hooks
     level = logging.WARNING if quiet else logging.DEBUG if settings.debug else logging.INFO
-    logging.getLogger("engineroom").setLevel(level)
     # uvicorn's own start and stop lines say less than ours.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    for name, least in (
+        (None, logging.INFO),
+        ("engineroom", level),
+        ("uvicorn.error", logging.WARNING),
+    ):
+        logger = logging.getLogger(name)
+        # Ours have it themselves: a script may put another on the root logger.
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+        logger.setLevel(least)
     # Each broken form is in the access log, with its reason.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+def revive() -> None:
+    """Undo what a script's own logging set-up does to the server's loggers."""
+    if _is_configured:
+        logging.disable(logging.NOTSET)
+        for name in OURS:
+            logging.getLogger(name).disabled = False
 
 
 def _standard_error() -> IO[str]:

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from engineroom.errors import (
     RequestError,
     WarmUpError,
 )
-from engineroom.failures import request_error
+from engineroom.failures import request_error, reraise_interrupt
+from engineroom.logs import revive
 from engineroom.package import Package
 from engineroom.plugins import Registry
-from engineroom.scripting import Surroundings, imported_parent, load_class, make_service
+from engineroom.scripting import Surroundings, imported_parent, make_service
 from engineroom.service import STEPS, Service, standing_behind, take_step_times
 from engineroom.settings import Settings
 from engineroom.uploads import default_service
-from engineroom.values import TensorSpec
+from engineroom.values import STRING, TensorSpec
 from engineroom.warm_up import examples
 
 log = logging.getLogger("engineroom")
@@ -148,7 +150,8 @@ class Model:
         except LoadError as error:
             self._fail(error)
             raise
-        except Exception as error:
+        except BaseException as error:
+            reraise_interrupt(error)
             self._fail(
                 LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
             )
@@ -169,10 +172,16 @@ class Model:
 
     def _load(self) -> None:
         self.registry.hook.before_load(package=self.package, device=self.settings.device)
-        if self.own_process and self.package.script:
-            self.surroundings.stay()
-        with self._stage, standing_behind(self.predictor):
-            self._service = self._make_service()
+        if self.own_process:
+            # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
+            warnings.filterwarnings("error", message=".*decompression bomb")
+            if self.package.script:
+                self.surroundings.stay()
+        try:
+            with self._stage, standing_behind(self.predictor):
+                self._service = self._make_service()
+        finally:
+            revive()
         if self._is_thread_safe():
             self._turn = contextlib.nullcontext()
         elif self.settings.threads > 1:
@@ -185,11 +194,10 @@ class Model:
         if self.package.script is None:
             inputs = self.predictor.load().inputs
             return default_service(self.engine.service_class(), inputs)(self.name, self._path())
-        cls = load_class(self.package, self.surroundings)
         service = make_service(
-            cls, self.name, self._path(), self.package, self.settings.load_timeout_s
+            self.package, self.surroundings, self.name, self._path(), self.settings.load_timeout_s
         )
-        if _needs_model_file(cls):
+        if _needs_model_file(type(service)):
             self.predictor.load()
         return service
 
@@ -239,11 +247,7 @@ class Model:
         except Exception as error:
             shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
             message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
-            if all(
-                isinstance(size, int)
-                for spec in predictor.inputs
-                for size in (spec.shape or ())[1:]
-            ):
+            if all(_is_certain(spec) for spec in predictor.inputs):
                 raise WarmUpError(message) from error
             # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
             log.warning("%s; put a request into %s", message, self.package.folder / "examples")
@@ -282,7 +286,8 @@ class Model:
         try:
             with self.engine.gate, self._stage:
                 return service.inference(data)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            reraise_interrupt(error)
             raise request_error(error, service, self.package) from error
 
     # --- state and end
@@ -310,6 +315,13 @@ class Model:
         self.predictor.close()
         if self.state is not State.FAILED:
             self.state = State.STOPPED
+
+
+def _is_certain(spec: TensorSpec) -> bool:
+    """Whether a model must answer the smallest input of ``spec``: only its batch may be open."""
+    shape, certain = spec.shape or (None,), spec.dtype != STRING
+    fixed = [isinstance(size, int) for size in shape]
+    return certain and (all(fixed) or (len(fixed) > 1 and all(fixed[1:])))
 
 
 def _needs_model_file(cls: type[Service]) -> bool:

@@ -94,7 +94,8 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     Raises:
         PackageError: nothing there, or nothing that looks like a package.
     """
-    place = Path(path).expanduser().resolve()
+    # Links stay: the files of a model cache are links whose targets have no names.
+    place = Path(os.path.abspath(Path(path).expanduser()))
     if not place.exists():
         raise PackageError(f"{path}: no such file or folder")
     if place.is_file():

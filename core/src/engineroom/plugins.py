@@ -199,7 +199,8 @@ class Registry:
 
     def _states(self) -> Iterator[tuple[str, str]]:
         for name in self.names():
-            yield name, "blocked" if name in self.blocked else "broken" * (name in self.broken)
+            why = f"broken: {self.broken[name]}" if name in self.broken else ""
+            yield name, "blocked" if name in self.blocked else why
 
     def _load(self, entry: importlib.metadata.EntryPoint) -> None:
         """Import and register one plugin. One that fails is reported and harms no other.
@@ -213,7 +214,7 @@ class Registry:
         try:
             plugin = entry.load()
             self.manager.register(plugin, name=name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._drop(name)
             self.broken[entry.name] = f"{type(error).__name__}: {error}"
             log.warning("plugin %s is broken: %s", entry.name, self.broken[entry.name])

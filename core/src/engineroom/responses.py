@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import re
 import time
 import traceback
 from collections.abc import Mapping
+from typing import Any
 
 import anyio
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from engineroom.errors import BusyError, RequestError
+from engineroom.encoding import encode_response
+from engineroom.errors import BusyError, RequestError, ResultError
 from engineroom.logs import FIELDS
 from engineroom.settings import Settings
 
@@ -53,6 +56,13 @@ class ErrorResponse(JSONResponse):
     Closing a connection while its peer still sends makes many clients report a reset instead of
     the answer. The rest is dropped as it comes, for at most ``LINGER_S``.
     """
+
+    def render(self, content: Any) -> bytes:
+        # What a script adds to its errors may be anything, and an exception's text, too.
+        try:
+            return encode_response(content)
+        except ResultError:
+            return json.dumps(content, default=repr, skipkeys=True).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not scope.get(UNREAD):

@@ -13,7 +13,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -21,6 +21,18 @@ from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
 
 HAND_BACK_S = 0.002
 """Answers wait for each other at most about this long."""
+
+
+@contextlib.contextmanager
+def own_event_loop() -> Iterator[None]:
+    """What a script finds that asks for the event loop in a step, as it does in a main thread."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 class Outcome(NamedTuple):
@@ -184,6 +196,10 @@ class Runner:
             return True
 
     def _run(self) -> None:
+        with own_event_loop():
+            self._take_jobs()
+
+    def _take_jobs(self) -> None:
         while (job := self._queue.get()) is not None:
             with self._turn:
                 if self._claim(job):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -18,7 +17,6 @@ import logging
 import os
 import sys
 import threading
-import time
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,17 +24,16 @@ from typing import Any, ClassVar
 
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, ScriptError
-from engineroom.failures import place_of, script_frames
+from engineroom.failures import place_of, reraise_interrupt
 from engineroom.package import Package
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
+from engineroom.threads import watched_threads
 
 log = logging.getLogger("engineroom")
 
 MODULE = "customize_service"
 LENT = ("model_service", "log", "metric")
-DAEMON_WAIT_S = 60.0
-"""A daemon thread that still runs after this long is taken for a worker, not for a loader."""
 
 _stage = threading.RLock()
 
@@ -70,7 +67,7 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         _stage.acquire()
         self._depth += 1
         if self._depth == 1:
-            self._before, self._cwd = set(sys.modules), os.getcwd()
+            self._before, self._cwd, self._argv = set(sys.modules), os.getcwd(), sys.argv
             self._set_up()
 
     def __exit__(self, *_: object) -> None:
@@ -93,9 +90,11 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.path[:0] = self.paths
         sys.meta_path.insert(0, self)
         os.chdir(self.package.root)
+        sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
 
     def _tear_down(self) -> None:
         os.chdir(self._cwd)
+        sys.argv = self._argv
         sys.meta_path.remove(self)
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
@@ -196,12 +195,32 @@ def _parsed(script: Path) -> ast.Module:
         raise ScriptError(f"{script}: not Python: {error}") from error
 
 
-def load_class(package: Package, surroundings: Surroundings) -> type[Service]:
-    """Run the script and return the one service class in it. Call it on stage.
+def make_service(
+    package: Package, surroundings: Surroundings, name: str, path: str, load_timeout_s: float
+) -> Service:
+    """Run the script, construct its service, wait for the threads it starts. Call it on stage.
 
     Raises:
-        ScriptError: the script fails, or has no service class, or several.
+        ScriptError: the script fails, has no service class or several, or its constructor or one
+            of its threads fails.
     """
+    with watched_threads(package, load_timeout_s):
+        cls = _load_class(package, surroundings)
+        arguments = (name, path)
+        try:
+            service = cls(*arguments[2 - _arity(cls) :])
+        except BaseException as error:
+            reraise_interrupt(error)
+            place = place_of(error, package) or str(package.script)
+            raise ScriptError(
+                f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
+            ) from error
+    for key, value in zip(("model_name", "model_path"), arguments, strict=True):
+        vars(service).setdefault(key, value)
+    return service
+
+
+def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
     script = package.script
     if script is None:
         raise ScriptError(f"{package.folder} has no customize_service.py")
@@ -215,7 +234,8 @@ def load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         # Compiled here and not by the loader, whose cache misses a change within the same second.
         code = compile(tree, str(script), "exec", dont_inherit=True)
         exec(code, vars(module))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        reraise_interrupt(error)
         raise ScriptError(_import_failure(error, package)) from error
     return _service_class(module, package, surroundings.parents)
 
@@ -263,102 +283,9 @@ def _line(cls: type) -> int | str:
         return "?"
 
 
-def make_service(
-    cls: type[Service], name: str, path: str, package: Package, load_timeout_s: float
-) -> Service:
-    """Construct the service, and wait for the threads it starts. Call it on stage.
-
-    Raises:
-        ScriptError: the constructor or one of its threads failed, or a thread does not end.
-    """
-    arguments = (name, path)
-    with _watched_threads(package, load_timeout_s):
-        try:
-            service = cls(*arguments[2 - _arity(cls) :])
-        except (Exception, SystemExit) as error:
-            place = place_of(error, package) or str(package.script)
-            raise ScriptError(
-                f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
-            ) from error
-    for key, value in zip(("model_name", "model_path"), arguments, strict=True):
-        vars(service).setdefault(key, value)
-    return service
-
-
 def _arity(cls: type[Service]) -> int:
     """How many of (model_name, model_path) the constructor takes: the last one, or both."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 2
     return min(2, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
-
-
-# --- threads that a constructor starts -----------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _watched_threads(package: Package, timeout_s: float) -> Iterator[None]:
-    """Wait for the script's threads that start in this block; an exception in one is raised."""
-    before = set(threading.enumerate())
-    failures: list[tuple[str, BaseException]] = []
-    previous = threading.excepthook
-
-    def catch(args: threading.ExceptHookArgs) -> None:
-        thread, error = args.thread, args.exc_value
-        if thread is None or error is None or thread in before or not script_frames(error, package):
-            previous(args)
-        else:
-            failures.append((thread.name, error))
-
-    threading.excepthook = catch
-    try:
-        yield
-        _wait(before, package, timeout_s, failures)
-    finally:
-        threading.excepthook = previous
-    if failures:
-        name, error = failures[0]
-        place = place_of(error, package) or str(package.script)
-        raise ScriptError(
-            f"{place}: the thread {name}, which the service starts to load its model, failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _wait(
-    before: set[threading.Thread], package: Package, timeout_s: float, failures: list[Any]
-) -> None:
-    start = time.monotonic()
-    told: set[threading.Thread] = set()
-    while not failures:
-        running = [t for t in threading.enumerate() if t not in before and _is_script_s(t, package)]
-        seconds = time.monotonic() - start
-        if seconds > DAEMON_WAIT_S:
-            running = [t for t in running if not t.daemon]
-        if not running:
-            return
-        if seconds > timeout_s:
-            raise ScriptError(
-                f"{package.script}: the thread {running[0].name}, started to load the model, still "
-                f"runs after {timeout_s:g} s; raise --load-timeout-s, or make it a daemon thread "
-                "if it is meant to run for ever"
-            )
-        if seconds > 2 and running[0] not in told:
-            told.add(running[0])
-            log.info("waiting for the script's thread %s to end", running[0].name)
-        running[0].join(0.02)
-
-
-def _is_script_s(thread: threading.Thread, package: Package) -> bool:
-    """Whether a thread runs code of the package, and is not some library's helper."""
-    target: Any = getattr(thread, "_target", None) or type(thread).run
-    while isinstance(target, functools.partial):
-        target = target.func
-    code = getattr(inspect.unwrap(target), "__code__", None)
-    if code is None:
-        # A library's or a C function as target, such as torch.load: take it for the script's.
-        return (
-            thread is not threading.current_thread()
-            and getattr(thread, "_target", None) is not None
-        )
-    return package.owns(code.co_filename)

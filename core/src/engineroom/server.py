@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from engineroom.logs import configure
 from engineroom.model import Model, State
 from engineroom.package import open_package
 from engineroom.plugins import Registry
+from engineroom.protocol import Protocol
 from engineroom.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("engineroom")
@@ -75,7 +77,15 @@ class Workers(Multiprocess):
         # is waited for until the health check times out.
         for process in self.processes:
             process.child_conn.close()
+            if process.exitcode not in (None, LOAD_FAILED):
+                log.warning("worker %s ended (%s); starting another", process.pid, process.exitcode)
         super().keep_subprocess_alive()
+
+    def terminate_all(self) -> None:
+        # Nobody accepts any more, so nobody shall wait to be accepted.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -> int:
@@ -99,6 +109,7 @@ def _config(settings: Settings, root: Path) -> uvicorn.Config:
         workers=settings.workers,
         reload=settings.reload,
         reload_dirs=[str(root)] if settings.reload else None,
+        http=Protocol,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -119,10 +130,9 @@ def app() -> Starlette:
     global _host
     settings = Settings.read()
     configure(settings)
-    # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
-    warnings.filterwarnings("error", message=".*decompression bomb")
-    # Some scripts parse the command line when they are imported.
-    sys.argv[1:] = []
+    # Scripts log with print, and a file or a pipe would keep that back.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         model = Model(
             open_package(os.environ[PATH]), settings, Registry(settings), own_process=True
@@ -155,6 +165,9 @@ class Served(Application):
 def leave(code: int) -> None:
     """End the process now; the interpreter would wait for every thread of the script."""
     logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the script may have closed it
+            stream.flush()
     os._exit(code)
 
 
@@ -165,6 +178,9 @@ def _leave_soon() -> None:
 
 async def _stop_when_failed() -> None:
     """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None and not supervisor.is_alive():
+        signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
     if _host is not None and _host.model.state is State.FAILED:
         leave(LOAD_FAILED)
 

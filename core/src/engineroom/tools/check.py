@@ -9,6 +9,7 @@ import click
 
 from engineroom import startup_log
 from engineroom.errors import LoadError
+from engineroom.hosting import run_apart
 from engineroom.logs import configure
 from engineroom.model import Model
 from engineroom.package import open_package
@@ -29,7 +30,7 @@ def check_package(path: Path, settings: Settings) -> bool:
         model = Model(package, settings, registry, own_process=True)
         click.echo(f"package  {package.file or package.folder}")
         click.echo(f"script   {package.script or 'none: the default service answers'}")
-        model.load()
+        run_apart(model.load)
     except LoadError as error:
         click.echo(f"error: {error}")
         if settings.debug:

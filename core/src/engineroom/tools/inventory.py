@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engineroom.errors import EngineError
+from engineroom.errors import EngineError, PluginError
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
 
@@ -35,7 +35,7 @@ def _row(registry: Registry, name: str, devices: bool) -> dict[str, Any]:
         row["framework"] = engine.framework_version()
         if devices:
             row["devices"] = [str(device) for device in engine.devices()]
-    except EngineError as error:
+    except (EngineError, PluginError) as error:
         row["state"] = str(error)
     except Exception as error:  # a framework that cannot be imported is what this command is for
         row["state"] = f"its framework is broken: {type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from engineroom.decoding import decode_request
+from engineroom.hosting import run_apart
 from engineroom.logs import configure
 from engineroom.model import Model
 from engineroom.package import open_package
@@ -67,10 +68,9 @@ def answer(path: Path, data: Any, settings: Settings) -> None:
     configure(settings, quiet=True)
     start = time.perf_counter()
     model = Model(open_package(path), settings, Registry(settings), own_process=True)
-    model.load()
+    run_apart(model.load)
     loaded = time.perf_counter()
-    with model.turn:
-        result = model.answer(data)
+    result = run_apart(lambda: model.answer(data))
     done = time.perf_counter()
     click.echo(result.body.decode())
     times = {"load": loaded - start, **result.step_times, "total": done - loaded}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    RuntimeException,
+)
 
 from engineroom.engine import Predictor
 from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError
@@ -49,6 +54,8 @@ class OnnxPredictor(Predictor):
         self.device = device
         self.inputs = tuple(_input(node, path) for node in self.session.get_inputs())
         self.outputs = tuple(_output(node) for node in self.session.get_outputs())
+        sizes = [size for spec in self.inputs for size in spec.shape or (None,)]
+        self._has_open_sizes = not all(isinstance(size, int) for size in sizes)
         self._names = [spec.name for spec in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
@@ -57,6 +64,15 @@ class OnnxPredictor(Predictor):
         except InvalidArgument as error:
             # A value out of range, such as an index beyond an embedding.
             raise InvalidTensorError(f"ONNX Runtime refuses the input: {error}") from error
+        except (Fail, RuntimeException) as error:
+            # The declared shape left a size open which the layers inside do not.
+            if not self._has_open_sizes or re.search("alloc|memory|CUDA", str(error)):
+                raise
+            came = ", ".join(f'"{name}" {array.shape}' for name, array in feeds.items())
+            declared = ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
+            raise InvalidTensorError(
+                f"the model declares {declared} and cannot run on {came}: {error}"
+            ) from error
         return dict(zip(self._names, values, strict=True))
 
 
@@ -75,8 +91,10 @@ def _output(node: Any) -> TensorSpec:
 
 
 def _kind(node: Any) -> str:
-    return str(node.type).removeprefix("tensor(").removesuffix(")")
+    kind = str(node.type)
+    return kind[len("tensor(") : -1] if kind.startswith("tensor(") else kind
 
 
-def _shape(node: Any) -> tuple[int | str | None, ...]:
-    return tuple(size or None for size in node.shape)
+def _shape(node: Any) -> tuple[int | str | None, ...] | None:
+    # An empty shape is a scalar's, or that of a value whose rank nobody has declared.
+    return tuple(size or None for size in node.shape) or None
