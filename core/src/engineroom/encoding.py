@@ -37,7 +37,7 @@ def encode_response(result: Any) -> bytes:
 
 def _dumps(result: Any) -> bytes:
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_replacement)
+        text = _ENCODER.encode(result)
     except (ValueError, TypeError):
         # NaN somewhere, or keys that are not strings: walk the whole result, which is rare.
         text = json.dumps(_plain(result), ensure_ascii=False)
@@ -70,6 +70,10 @@ def _replacement(value: Any) -> Any:
         "numbers or arrays from _postprocess",
         got=kind,
     )
+
+
+# json.dumps would make one for every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_replacement)
 
 
 def _plain(value: Any) -> Any:
