@@ -293,8 +293,10 @@ def test_a_daemon_that_runs_for_ever_delays_readiness_only_for_a_while(package, 
 def test_threads_of_the_host_are_not_waited_for(package):
     done = threading.Event()
     threading.Thread(target=done.wait, daemon=True).start()
+    began = time.monotonic()
     load(package(ECHO))
     done.set()
+    assert time.monotonic() - began < 1
 
 
 def test_work_that_a_pool_does_for_the_constructor_is_waited_for(package):
