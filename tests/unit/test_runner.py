@@ -196,6 +196,23 @@ def test_a_thread_that_hangs_for_nobody_does_not_delay_the_stop():
     assert time.monotonic() - began < 1
 
 
+def test_a_loop_that_ends_before_its_request_is_queued_does_not_block_the_next():
+    with running(lambda data: data, size=1) as runner:
+        loop = asyncio.new_event_loop()
+        # stop() ends the loop after this callback, before the one that queues what has arrived.
+        loop.call_soon(lambda: (runner.submit("lost", later()), loop.stop()))
+        loop.run_forever()
+        loop.close()
+
+        async def ask():
+            with contextlib.suppress(QueueFullError):  # the lost one may still wait for its turn
+                return await runner.submit("next", later()).future
+            await asyncio.sleep(0.1)
+            return await runner.submit("next", later()).future
+
+        assert asyncio.run(asyncio.wait_for(ask(), 5)) == "next"
+
+
 def test_answers_for_a_loop_that_is_gone_are_dropped():
     async def ask(runner):
         runner.submit(0.05, later())

@@ -17,11 +17,10 @@ from typing import Any, TypeVar
 import click
 
 from engineroom import __version__
-from engineroom.errors import EngineroomError, LoadError, RequestError, SettingError
+from engineroom.errors import LOAD_FAILED, EngineroomError, LoadError, RequestError, SettingError
 from engineroom.settings import Settings, env_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-LOAD_FAILED = 3
 
 
 class Commands(click.Group):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+LOAD_FAILED = 3
+"""Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
 MR_INPUT = ("MR.0101", "The input parameter is invalid")
 MR_FAILED = ("MR.0105", "Recognition failed")
 

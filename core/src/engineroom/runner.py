@@ -140,6 +140,7 @@ class Runner:
         """
         loop = asyncio.get_running_loop()
         if self._mailbox is None or self._mailbox.loop is not loop:
+            self._queue_arrived()  # what another loop left, should it have ended before its turn
             self._mailbox = Mailbox(loop)
         job = Job(data, deadline, self._mailbox)
         with self._lock:

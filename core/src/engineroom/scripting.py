@@ -30,8 +30,6 @@ from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
 from engineroom.threads import watched_threads
 
-log = logging.getLogger("engineroom")
-
 MODULE = "customize_service"
 LENT = ("model_service", "log", "metric")
 

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from engineroom.app import Application
-from engineroom.errors import LoadError, SettingError
+from engineroom.errors import LOAD_FAILED, LoadError, SettingError
 from engineroom.hosting import Host
 from engineroom.logs import configure
 from engineroom.model import Model, State
@@ -31,8 +31,6 @@ from engineroom.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("engineroom")
 
-LOAD_FAILED = 3
-"""Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
 PATH = f"{ENV_PREFIX}PATH"
 KEEP_ALIVE_S = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from engineroom.errors import DeviceError, InvalidTensorError
 
 Array: TypeAlias = npt.NDArray[Any]
-Upload: TypeAlias = dict[str, io.BytesIO]
-"""The files under one form key: client file name to content, in the order they came."""
 
 STRING = "string"
 
