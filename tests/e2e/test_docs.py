@@ -77,7 +77,7 @@ from starlette.testclient import TestClient
 
 picture = Path("examples/digits-onnx/samples/7.png").read_bytes()
 with TestClient(app) as client:
-    assert digits.hosted.is_ready
+    assert digits.hosts[0].is_ready
     print(client.post("/digits/", files={"images": ("7.png", picture)}).text)
 """
     answer = run("-c", program + ask).strip()

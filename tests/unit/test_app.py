@@ -25,7 +25,7 @@ def test_an_app_can_be_started_again(services):
     for _ in range(2):
         with TestClient(app) as client:
             assert client.post("/", json={"x": [[1, 0, 0]]}).status_code == 200
-    assert app.hosted.model.state.value == "stopped"
+    assert app.hosts[0].model.state.value == "stopped"
 
 
 def test_a_mounted_app_loads_at_its_first_request(services):
@@ -100,7 +100,7 @@ def test_requests_at_once_get_their_own_answers(services):
 
 def test_a_bug_of_the_server_is_a_500_that_says_so(services, monkeypatch):
     app = create_app(services / "echo")
-    monkeypatch.setattr(app.predict, "decode", lambda *_: 1 / 0)
+    monkeypatch.setattr(app.predicts["/"], "decode", lambda *_: 1 / 0)
     with TestClient(app) as client:
         reply = client.post("/", json={"a": 1})
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal_error")

@@ -1,16 +1,18 @@
 """What an engine declares, and the loading of its model file at the right time."""
 
 import threading
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engineroom.devices import Place
 from engineroom.engine import Engine, LazyPredictor, Predictor
 from engineroom.errors import DeviceError, EngineError, InvalidTensorError, ModelFileError
 from engineroom.service import Service
-from engineroom.values import CPU, TensorSpec
+from engineroom.values import CPU, Device, TensorSpec
 
 
 class Doubling(Predictor):
@@ -37,7 +39,7 @@ class Doubler(Engine):
 
 
 def lazy(engine, path=Path("model.two"), device="auto"):
-    return LazyPredictor(engine, path, device, threads=3, model="mnist")
+    return LazyPredictor(engine, path, Place(device), threads=3, model="mnist")
 
 
 # --- the service class
@@ -102,13 +104,64 @@ def test_an_engine_without_a_limit_lets_everybody_in():
 def test_an_engine_with_a_limit_lets_that_many_in_over_all_its_models():
     engine = Doubler()
     engine.max_concurrency = 2
-    with engine.gate, engine.gate:
-        assert not engine.gate.acquire(blocking=False)
+    inside, most = [], []
+
+    def work():
+        with engine.gate:
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 2
+
+
+def test_who_is_let_in_may_load_what_it_predicts_with():
+    engine = Doubler()
+    engine.max_concurrency = 1
     with engine.gate:
-        assert engine.gate.acquire(blocking=False)
+        assert lazy(engine).predict({"x": [[1, 2]]})["y"].tolist() == [[2, 4]]
 
 
 # --- loading
+
+
+class Picky(Doubler):
+    """A card is listed and turns out not to work: nobody here has one."""
+
+    def devices(self):
+        return (Device("cuda", 0), CPU)
+
+    def load(self, path, device, threads):
+        if device.kind == "cuda":
+            raise DeviceError("cuda:0 is out of order")
+        return super().load(path, device, threads)
+
+
+def test_auto_takes_the_next_device_when_one_does_not_work_and_says_so(caplog):
+    engine = Picky()
+    lazy(engine).load()
+    assert engine.loaded_with[1] == CPU
+    assert "cuda:0 is out of order; trying the next device" in caplog.text
+
+
+def test_a_device_asked_for_that_does_not_work_ends_the_load():
+    with pytest.raises(DeviceError, match="out of order"):
+        lazy(Picky(), device="cuda").load()
+
+
+def test_a_framework_that_cannot_be_imported_is_a_load_error():
+    class Broken(Doubler):
+        def devices(self):
+            raise ImportError("libcudart.so: cannot open shared object file")
+
+    with pytest.raises(EngineError, match="cannot be used: ImportError: libcudart"):
+        lazy(Broken()).load()
 
 
 def test_a_model_file_is_loaded_when_it_is_first_needed():

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,47 +16,54 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engineroom.endpoint import Predict
 from engineroom.errors import MethodNotAllowedError, NotFoundError
-from engineroom.hosting import Host
-from engineroom.model import Model
-from engineroom.package import open_package
-from engineroom.plugins import Registry
+from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.responses import START, error_response
 from engineroom.settings import Settings
+from engineroom.values import TensorSpec
+
+INFERS = "/v1/infers/"
+"""Where the platform's gateway puts its services."""
 
 
-def create_app(path: str | os.PathLike[str], **settings: Any) -> Starlette:
+def create_app(
+    path: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]], **settings: Any
+) -> Starlette:
     """An app that serves the package at ``path``: run it, or mount it in another.
 
-    Its lifespan loads the model and waits for it. Where nobody runs the lifespan (a mounted app),
-    the first request does. ``settings`` are those of docs/settings.md.
+    For several models without scripts, ``path`` is a dict of paths by name. The app's lifespan
+    loads them and waits for it. Where nobody runs the lifespan (a mounted app), the first request
+    does. ``settings`` are those of docs/settings.md.
 
     Raises:
         SettingError: a setting that does not exist or cannot have this value.
         LoadError: no package there, or no engine for it.
     """
     chosen = Settings.read(settings)
-    return Application(Host(Model(open_package(path), chosen, Registry(chosen))))
+    paths = path if isinstance(path, Mapping) else {"": path}
+    packages = open_packages([(name, Path(place)) for name, place in paths.items()], chosen)
+    return Application(make_hosts(packages, chosen))
 
 
 class Application(Starlette):
-    """The routes of one model. Predictions get past the routing, which costs as much as they do.
+    """The routes of all models. Predictions get past the routing, which costs as much as they do.
 
     Only at the app's own root and without middleware of others; elsewhere they are a route, too.
     """
 
-    def __init__(self, host: Host) -> None:
-        self.hosted, self.predict = host, Predict(host)
-        self.urls = frozenset({"/", *_declared_urls(host.model.package.config)})
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self.hosts, self.settings = hosts, hosts[0].settings
+        self.predicts = _predictions(hosts)
         super().__init__(
             routes=[
-                *(Route(url, self.predict, methods=["POST"]) for url in sorted(self.urls)),
+                *(Route(url, end, methods=["POST"]) for url, end in self.predicts.items()),
                 Route("/health", self._ready),
                 Route("/health/ready", self._ready),
                 Route("/health/live", self._live),
+                Route("/v1/models", self._models),
             ],
             exception_handlers={HTTPException: self._no_route},
             lifespan=self._lifespan,
@@ -64,38 +72,93 @@ class Application(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[START] = time.monotonic()
-        short = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self.urls
-        app = self.predict if short and not self.user_middleware else super().__call__
+        app: ASGIApp = super().__call__
+        if scope["type"] == "http" and scope["method"] == "POST" and not self.user_middleware:
+            app = self.predicts.get(scope["path"], app)
         await app(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         try:
-            await self.hosted.start()
+            for host in self.hosts:
+                await host.start()
             yield
         finally:
-            await anyio.to_thread.run_sync(self.hosted.stop)
+            for host in self.hosts:
+                host.model.drain()
+            for host in self.hosts:
+                await anyio.to_thread.run_sync(host.stop)
 
     async def _live(self, _request: Request) -> Response:
         return JSONResponse({"status": "OK"})
 
     async def _ready(self, _request: Request) -> Response:
-        model = self.hosted.model
-        about = {"model": model.name, "engine": model.engine.name, "state": model.state.value}
-        if self.hosted.is_ready:
-            return JSONResponse({"status": "OK", **about})
-        body = {"status": "unavailable", **about, "reason": model.reason}
+        states = [_state(host) for host in self.hosts]
+        ready = sum(host.is_ready for host in self.hosts)
+        status = "OK" if ready == len(states) else "unavailable"
+        body: dict[str, Any] = {"status": status}
+        if len(states) == 1:
+            body |= states[0]
+        else:
+            body |= {"ready": ready, "of": len(states), "models": states}
+        if status == "OK":
+            return JSONResponse(body)
         return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
+
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"models": [_about(host) for host in self.hosts]})
 
     async def _no_route(self, request: Request, error: Exception) -> Response:
         path, method = request.url.path, request.method
+        names = ", ".join(INFERS + in_url(host.model.name) for host in self.hosts)
         known: NotFoundError | MethodNotAllowedError = NotFoundError(
-            f"nothing is at {path}; POST to / to predict, GET /health/ready for the state"
+            f"nothing is at {path}; POST to / or {names} to predict, GET /health/ready for the "
+            "state, GET /v1/models for what is served"
         )
         if isinstance(error, HTTPException) and error.status_code == 405:
             allow = (error.headers or {}).get("Allow", "")
             known = MethodNotAllowedError(f"{path} takes {allow}, not {method}", allow)
-        return error_response(known, request.scope, self.hosted.settings)
+        return error_response(known, request.scope, self.settings)
+
+
+def in_url(name: str) -> str:
+    """A model's name as a part of a path."""
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _predictions(hosts: Sequence[Host]) -> dict[str, Predict]:
+    """The endpoint of each path. The first model is also at the root."""
+    paths: dict[str, Predict] = {}
+    for host in hosts:
+        predict, urls = Predict(host), ["/", *_declared_urls(host.model.package.config)]
+        base = INFERS + in_url(host.model.name)
+        own = [base, *(base + url for url in urls)]
+        for path in [*urls, *own] if host is hosts[0] else own:
+            paths.setdefault(path, predict)
+    return paths
+
+
+def _state(host: Host) -> dict[str, Any]:
+    model = host.model
+    state = {"model": model.name, "engine": model.engine.name, "state": model.state.value}
+    return state if host.is_ready else {**state, "reason": model.reason}
+
+
+def _about(host: Host) -> dict[str, Any]:
+    model = host.model
+
+    def shown(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+        return [{"name": s.name, "shape": s.shape, "dtype": s.dtype} for s in specs]
+
+    return {
+        "name": model.name,
+        "url": INFERS + in_url(model.name),
+        "engine": model.engine.name,
+        "device": model.device or None,
+        "state": model.state.value,
+        "inputs": shown(model.inputs),
+        "outputs": shown(model.outputs),
+    }
 
 
 def _declared_urls(config: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 import threading
 import traceback
@@ -75,6 +76,20 @@ def _given(options: dict[str, Any]) -> Settings:
     return Settings.read(options)
 
 
+def _named_path(
+    _ctx: click.Context, _parameter: click.Parameter, values: Sequence[str]
+) -> list[tuple[str, Path]]:
+    """``NAME=PATH``, or ``PATH`` with the name left open."""
+    pairs = []
+    for value in values:
+        name, equals, path = value.partition("=")
+        is_named = equals and not Path(value).exists()
+        if is_named and not re.fullmatch(r"[\w.-]+", name):
+            raise click.BadParameter(f"{value!r}: a name has letters, digits, '.', '_' and '-'")
+        pairs.append((name, Path(path)) if is_named else ("", Path(value)))
+    return pairs
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="engineroom")
 def main() -> None:
@@ -87,13 +102,17 @@ PACKAGE = click.argument("path", type=click.Path(path_type=Path))
 @main.command(
     epilog=f"Every option is also an environment variable, such as {env_name('timeout_s')}."
 )
-@PACKAGE
+@click.argument("paths", metavar="[NAME=]PATH...", nargs=-1, required=True, callback=_named_path)
 @_settings("serve")
-def serve(path: Path, **options: Any) -> None:
-    """Serve the package at PATH (its folder, its model/ folder, or a model file)."""
+def serve(paths: list[tuple[str, Path]], **options: Any) -> None:
+    """Serve the package at PATH (its folder, its model/ folder, or a model file).
+
+    Several packages, if none has a script, each answer at /v1/infers/NAME, and the first one also
+    at /. Without NAME= a package has its folder's name.
+    """
     from engineroom.server import serve as run
 
-    sys.exit(run(path, _given(options)))
+    sys.exit(run(paths, _given(options)))
 
 
 @main.command()

@@ -9,17 +9,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from packaging.requirements import Requirement
 
-from engineroom.errors import EngineError, LoadError
+from engineroom.devices import Place
+from engineroom.errors import DeviceError, EngineError, LoadError
 from engineroom.service import Service
-from engineroom.values import CPU, Array, Device, TensorSpec, choose_device, tensors
+from engineroom.values import CPU, Array, Device, TensorSpec, tensors
+
+if TYPE_CHECKING:
+    from engineroom.lending import Stage
+
+log = logging.getLogger("engineroom")
 
 
 class Predictor(ABC):
@@ -28,6 +36,8 @@ class Predictor(ABC):
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     device: Device = CPU
+    backend: str = ""
+    """What really runs it, where the device does not say: ``CUDAExecutionProvider``."""
 
     @abstractmethod
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
@@ -46,6 +56,24 @@ class Predictor(ABC):
         """Give back what the garbage collector does not."""
 
 
+class Gate:
+    """Lets a number of threads in; one that is in may enter again."""
+
+    def __init__(self, count: int) -> None:
+        self._free, self._inside = threading.BoundedSemaphore(count), threading.local()
+
+    def __enter__(self) -> None:
+        depth = getattr(self._inside, "depth", 0)
+        if depth == 0:
+            self._free.acquire()
+        self._inside.depth = depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.depth -= 1
+        if self._inside.depth == 0:
+            self._free.release()
+
+
 class Engine(ABC):
     """What a plugin registers. Class attributes are declarations; see plugins/README.md."""
 
@@ -56,7 +84,7 @@ class Engine(ABC):
     model_types: ClassVar[tuple[str, ...]] = ()
     """Values of ``model_type`` in config.json, any case."""
     model_files: ClassVar[tuple[str, ...]] = ()
-    """Glob patterns of model files (or folders)."""
+    """Glob patterns of model files (or folders); one that begins with ``!`` takes files out."""
     model_path: ClassVar[Literal["file", "folder"]] = "file"
     """What ``self.model_path`` is: the model file or the folder that holds it."""
     frameworks: ClassVar[tuple[str, ...]] = ()
@@ -65,6 +93,8 @@ class Engine(ABC):
     """Predictions at once in a process, over all models of this engine; None: no limit."""
     thread_safe: ClassVar[bool] = True
     """Whether one loaded model may be called from several threads at once."""
+    watches: ClassVar[tuple[str, ...]] = ()
+    """Modules of the framework whose import by a script :meth:`after_import` hears of."""
 
     @abstractmethod
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
@@ -78,6 +108,26 @@ class Engine(ABC):
     def devices(self) -> tuple[Device, ...]:
         """The devices this engine could use now, best first. May import the framework."""
         return (CPU,)
+
+    def environment(self, threads: int | None) -> dict[str, str]:  # noqa: ARG002
+        """Variables of a process of its own, set where the user has set none, before any import.
+
+        Log levels, memory growth, and thread counts where ``threads`` for one prediction is given.
+        """
+        return {}
+
+    def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
+        """One of :attr:`watches` has been imported for the script of ``stage``.
+
+        Runs once for every script, in a process that serves one after another on the same module.
+        """
+
+    def needs_model_file(self, service: Service) -> bool:  # noqa: ARG002
+        """Whether the parent's own ``_inference`` would run the model file for ``service``.
+
+        Asked when the script's constructor and the threads it started are done.
+        """
+        return True
 
     def service_class(self) -> type[Service]:
         """The class behind :attr:`parent`. Its default steps import the framework, not itself."""
@@ -96,10 +146,10 @@ class Engine(ABC):
 
     @functools.cached_property
     def gate(self) -> contextlib.AbstractContextManager[Any]:
-        """Held during a prediction; lets ``max_concurrency`` of them through in this process."""
+        """Held while the framework works; lets ``max_concurrency`` threads of this process in."""
         if self.max_concurrency is None:
             return contextlib.nullcontext()
-        return threading.BoundedSemaphore(self.max_concurrency)
+        return Gate(self.max_concurrency)
 
     def framework_version(self) -> str | None:
         """``name version`` of the framework that is installed, from metadata; None without one.
@@ -130,13 +180,39 @@ class LazyPredictor:
     """
 
     def __init__(
-        self, engine: Engine, path: Path | LoadError, device: str, threads: int, model: str
+        self, engine: Engine, path: Path | LoadError, place: Place, threads: int, model: str
     ) -> None:
-        """``path`` may be the error for whoever needs a model file; ``device`` is the setting."""
-        self.engine, self.path, self.device = engine, path, device
+        """``path`` may be the error for whoever needs a model file."""
+        self.engine, self.path, self.place = engine, path, place
         self.threads, self.model = threads, model
         self.predictor: Predictor | None = None
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def devices(self) -> list[Device]:
+        """The devices to try, in this order; asks the framework.
+
+        Raises:
+            EngineError: no framework, or one that is too old or broken.
+            DeviceError: the device asked for is not among them.
+        """
+        self.engine.framework_version()
+        try:
+            there = self.engine.devices()
+        except (ImportError, OSError, RuntimeError) as error:
+            raise EngineError(
+                f"engine {self.engine.name!r}: its framework is installed and cannot be used: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return self.place.choose(there)
+
+    def chosen_device(self) -> Device:
+        """Where the model runs, or would run: for a parent class that runs the script's own model.
+
+        Raises:
+            LoadError: as :attr:`devices`.
+        """
+        return self.predictor.device if self.predictor is not None else self.devices[0]
 
     def load(self) -> Predictor:
         """The predictor, loaded by the first caller.
@@ -144,14 +220,21 @@ class LazyPredictor:
         Raises:
             LoadError: no framework, device or model file, or one that cannot be used.
         """
-        with self._lock:
+        with self.engine.gate, self._lock:
             if self.predictor is None:
                 if isinstance(self.path, LoadError):
                     raise self.path
-                self.engine.framework_version()
-                device = choose_device(self.device, self.engine.devices())
-                self.predictor = self.engine.load(self.path, device, self.threads)
+                self.predictor = self._load(self.path)
             return self.predictor
+
+    def _load(self, path: Path) -> Predictor:
+        *better, last = self.devices
+        for device in better:
+            try:
+                return self.engine.load(path, device, self.threads)
+            except DeviceError as error:
+                log.warning("%s; trying the next device, since none was asked for", error)
+        return self.engine.load(path, last, self.threads)
 
     def predict(self, data: Any) -> Any:
         """Outputs by name for inputs by name: arrays, or lists that become arrays."""

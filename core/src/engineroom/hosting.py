@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 
-from engineroom.errors import LoadError
+from engineroom.devices import Place
+from engineroom.errors import LoadError, PackageError, SettingError
 from engineroom.model import Model, State
+from engineroom.package import Package, open_package
+from engineroom.plugins import Registry
 from engineroom.runner import Runner, own_event_loop
+from engineroom.settings import Settings
 
 log = logging.getLogger("engineroom")
+
+_one_load = threading.Lock()
+"""Held during a load: no framework expects to be imported while another one is."""
 
 
 T = TypeVar("T")
@@ -37,6 +45,50 @@ def run_apart(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def open_packages(paths: Sequence[tuple[str, Path]], settings: Settings) -> dict[str, Package]:
+    """The packages that one server serves, by the name of their model.
+
+    ``paths`` are names and places; without a name a package says itself what it is called.
+
+    Raises:
+        PackageError: one of them is none, or has a script and is not alone.
+        SettingError: one name for several packages.
+    """
+    if len(paths) > 1 and settings.name:
+        raise SettingError(f"name {settings.name!r} is for one package; write NAME=PATH for each")
+    opened: dict[str, Package] = {}
+    for given, path in paths:
+        package = open_package(path)
+        name = given or settings.name or package.name
+        if name in opened:
+            raise SettingError(f"two packages are called {name!r}; write NAME=PATH")
+        if package.script and len(paths) > 1:
+            raise PackageError(
+                f"{package.script}: a package with a script needs a server of its own, since a "
+                f"script owns its process; serve {name!r} alone, on another port"
+            )
+        opened[name] = package
+    return opened
+
+
+def make_hosts(
+    packages: Mapping[str, Package],
+    settings: Settings,
+    own_process: Place | None = None,
+    in_background: bool = False,
+) -> list[Host]:
+    """A host for each package; the arguments are those of :class:`Model` and :class:`Host`.
+
+    Raises:
+        LoadError: no engine for one of the packages.
+    """
+    registry = Registry(settings)
+    return [
+        Host(Model(package, settings, registry, own_process, name), in_background)
+        for name, package in packages.items()
+    ]
 
 
 class Host:
@@ -101,7 +153,7 @@ class Host:
     def _load(self) -> None:
         model = self.model
         try:
-            with own_event_loop():
+            with _one_load, own_event_loop():
                 model.load()
         except LoadError as error:
             log.error("%s", error, exc_info=error if self.settings.debug else None)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engineroom.devices import Place
 from engineroom.engine import LazyPredictor, Predictor
 from engineroom.errors import (
     LoadError,
@@ -24,6 +25,7 @@ from engineroom.errors import (
     WarmUpError,
 )
 from engineroom.failures import request_error, reraise_interrupt
+from engineroom.lending import Stage
 from engineroom.logs import revive
 from engineroom.package import Package
 from engineroom.plugins import Registry
@@ -73,22 +75,30 @@ class Model:
     """
 
     def __init__(
-        self, package: Package, settings: Settings, registry: Registry, own_process: bool = False
+        self,
+        package: Package,
+        settings: Settings,
+        registry: Registry,
+        own_process: Place | None = None,
+        name: str = "",
     ) -> None:
-        """``own_process``: the process belongs to this package, so its script stays on stage.
+        """``own_process``: the process belongs to this package, and this is its place. Then a
+        script stays on stage, and the framework's variables are set.
 
         Raises:
             LoadError: no engine for the package, or a script that is not Python.
         """
         self.package, self.settings, self.registry = package, settings, registry
-        self.own_process = own_process
-        self.name = settings.name or package.name
+        self.own_process = own_process is not None
+        place = own_process or Place(settings.device)
+        self.name = name or settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
-        self.surroundings = Surroundings(package, registry)
+        self.stage = Stage(package, settings, place.wanted)
+        self.surroundings = Surroundings(package, registry, self.stage)
         # Without a script nothing looks at the working directory: no need to queue for it.
-        self._stage = self.surroundings if package.script else contextlib.nullcontext()
+        self._on_stage = self.surroundings if package.script else contextlib.nullcontext()
         self.predictor = LazyPredictor(
-            self.engine, self._model_file(), settings.device, self._engine_threads(), self.name
+            self.engine, self._model_file(), place, self._engine_threads(), self.name
         )
         self.state = State.CREATED
         self.error: LoadError | None = None
@@ -106,6 +116,11 @@ class Model:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Declared outputs, likewise."""
         return self.predictor.predictor.outputs if self.predictor.predictor else ()
+
+    @property
+    def device(self) -> str:
+        """Where the engine runs it; empty while no default step has loaded it."""
+        return str(self.predictor.predictor.device) if self.predictor.predictor else ""
 
     @property
     def service(self) -> Service:
@@ -129,7 +144,9 @@ class Model:
             return f"engine {self.engine.name}; the script runs its model itself"
         framework = self.engine.framework_version()
         version = f" ({framework})" if framework else ""
-        return f"engine {self.engine.name}{version} on {self.predictor.predictor.device}"
+        predictor = self.predictor.predictor
+        backend = f", {predictor.backend}" if predictor.backend else ""
+        return f"engine {self.engine.name}{version} on {predictor.device}{backend}"
 
     def _is_thread_safe(self) -> bool:
         return self.engine.thread_safe and self.service.thread_safe
@@ -175,13 +192,15 @@ class Model:
         if self.own_process:
             # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
             warnings.filterwarnings("error", message=".*decompression bomb")
+            self._set_environment()
             if self.package.script:
                 self.surroundings.stay()
         try:
-            with self._stage, standing_behind(self.predictor):
+            with self._on_stage, standing_behind(self.predictor):
                 self._service = self._make_service()
         finally:
             revive()
+            self.stage.tell()
         if self._is_thread_safe():
             self._turn = contextlib.nullcontext()
         elif self.settings.threads > 1:
@@ -197,9 +216,21 @@ class Model:
         service = make_service(
             self.package, self.surroundings, self.name, self._path(), self.settings.load_timeout_s
         )
-        if _needs_model_file(type(service)):
+        parent = self.engine.service_class()
+        if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
             self.predictor.load()
         return service
+
+    def _set_environment(self) -> None:
+        """What the frameworks read when they are imported; the user's own variables stay."""
+        threads = self.settings.engine_threads
+        if threads is None and self.settings.workers > 1:
+            threads = self._engine_threads()
+        # A script may run any framework, whatever its parent class.
+        engines = self.registry.usable() if self.package.script else [self.engine]
+        for engine in engines:
+            for name, value in engine.environment(threads).items():
+                os.environ.setdefault(name, value)
 
     def _model_file(self) -> Path | LoadError:
         """The model file, or the error for whoever needs one."""
@@ -207,12 +238,26 @@ class Model:
         found = self.package.files(patterns)
         if len(found) == 1:
             return found[0]
-        where, wanted = self.package.file or self.package.folder, " or ".join(patterns)
-        got = ", ".join(str(path.relative_to(self.package.folder)) for path in found) or "none"
-        engine = self.engine.name
-        return ModelFileError(
-            f"{where}: engine {engine!r} expected one model file ({wanted}), found {got}"
+        package, engine = self.package, self.engine
+        wanted = " or ".join(pattern for pattern in patterns if pattern[0] != "!")
+        got = ", ".join(str(path.relative_to(package.folder)) for path in found) or "none"
+        message = (
+            f"{package.file or package.folder}: engine {engine.name!r} expected one model file "
+            f"({wanted}), found {got}"
         )
+        if package.script:
+            parent = engine.parent.rpartition(".")[2]
+            others = [o for o in self.registry.usable() if package.files(o.model_files)]
+            instead = "".join(
+                f"; {o.name} reads {package.files(o.model_files)[0].name}: import {o.parent}"
+                for o in others
+                if o is not engine
+            )
+            message += (
+                f"; the script leaves _inference to {parent}, which needs one: override _inference "
+                f"to run the model yourself{instead}"
+            )
+        return ModelFileError(message)
 
     def _path(self) -> str:
         """``model_path``, as the engine's contract has it."""
@@ -284,7 +329,7 @@ class Model:
         take_step_times()
         service = self.service
         try:
-            with self.engine.gate, self._stage:
+            with self.engine.gate, self._on_stage:
                 return service.inference(data)
         except BaseException as error:
             reraise_interrupt(error)
@@ -324,9 +369,10 @@ def _is_certain(spec: TensorSpec) -> bool:
     return certain and (all(fixed) or (len(fixed) > 1 and all(fixed[1:])))
 
 
-def _needs_model_file(cls: type[Service]) -> bool:
-    """Whether the default ``_inference`` answers requests: the class's own, or called by it."""
-    if cls._inference is not Service._inference:
+def _inherits_inference(cls: type[Service], parent: type[Service]) -> bool:
+    """Whether ``parent``'s ``_inference`` answers requests: inherited, or called by another."""
+    owner = next(base for base in cls.__mro__ if "_inference" in vars(base))
+    if not issubclass(parent, owner):
         return _calls_inference(cls._inference)  # super()._inference(data)
     return cls.inference is Service.inference or _calls_inference(cls.inference)
 

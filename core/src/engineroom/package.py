@@ -76,16 +76,28 @@ class Package:
     def files(self, patterns: tuple[str, ...]) -> list[Path]:
         """Model files or folders matching the glob ``patterns``: the nearest level that has any.
 
-        Only this folder counts where packages lie in it: what they hold is their own.
+        A pattern that begins with ``!`` takes files out. Only this folder counts where packages lie
+        in it: what they hold is their own.
         """
+        wanted = [pattern for pattern in patterns if pattern[0] != "!"]
+        unwanted = [pattern[1:] for pattern in patterns if pattern[0] == "!"]
         if self.file:
-            return [self.file] if any(self.file.match(pattern) for pattern in patterns) else []
+            return [self.file] if _matches(self.file, wanted, unwanted) else []
         is_above = not self.script and not self.config and self.inside()
         for prefix in ("",) if is_above else ("", "*/", "*/*/"):
-            found = {p for pattern in patterns for p in self.folder.glob(prefix + pattern)}
+            found = {
+                path
+                for pattern in wanted
+                for path in self.folder.glob(prefix + pattern)
+                if _matches(path, wanted, unwanted)
+            }
             if found:
                 return sorted(found)
         return []
+
+
+def _matches(path: Path, wanted: list[str], unwanted: list[str]) -> bool:
+    return any(map(path.match, wanted)) and not any(map(path.match, unwanted))
 
 
 def open_package(path: str | os.PathLike[str]) -> Package:

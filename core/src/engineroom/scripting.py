@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -18,13 +19,14 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from engineroom.engine import Engine
-from engineroom.errors import EngineError, ScriptError
+from engineroom.errors import EngineError, LoadError, ScriptError
 from engineroom.failures import place_of, reraise_interrupt
+from engineroom.lending import ADAPTERS, Stage, moved_module, take_over
 from engineroom.package import Package
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
@@ -49,13 +51,14 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     script calls :meth:`stay` and never leaves.
     """
 
-    def __init__(self, package: Package, registry: Registry) -> None:
-        self.package, self.registry = package, registry
+    def __init__(self, package: Package, registry: Registry, stage: Stage) -> None:
+        self.package, self.registry, self.stage = package, registry, stage
         self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
         self.parents: list[type[Service]] = []
         self._depth = 0
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
+        self._adapted: set[str] = set()
 
     # --- on stage
 
@@ -89,6 +92,9 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.meta_path.insert(0, self)
         os.chdir(self.package.root)
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
+        for name in self._adapters:
+            if name in sys.modules:
+                self._adapt(sys.modules[name])
 
     def _tear_down(self) -> None:
         os.chdir(self._cwd)
@@ -109,11 +115,33 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     # --- importing
 
+    @functools.cached_property
+    def _adapters(self) -> dict[str, list[Callable[[types.ModuleType, Stage], None]]]:
+        """What is to be done to a library once it is imported, by its name."""
+        adapters = {name: [adapt] for name, adapt in ADAPTERS.items()}
+        # Of every engine: which framework a script runs its parent class does not tell.
+        for engine in self.registry.usable():
+            for name in engine.watches:
+                adapters.setdefault(name, []).append(engine.after_import)
+        return adapters
+
+    def _adapt(self, module: types.ModuleType) -> None:
+        name = module.__name__
+        if name not in self._adapted:
+            self._adapted.add(name)
+            for adapt in self._adapters[name]:
+                adapt(module, self.stage)
+
     def find_spec(
-        self, name: str, _path: Sequence[str] | None, _target: types.ModuleType | None = None
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a lent module; None for everything else."""
+        """The spec of a lent module, or of a library that is to be adapted; None for the others."""
         top, _, rest = name.partition(".")
+        if name in self._adapters:
+            return self._adapted_spec(name, path, target)
+        if self.stage.settings.lent_names and moved_module(name) is not None:
+            found = self._spec_of_others(name, path, target)
+            return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
         if top not in LENT:
             return None
         if top != "model_service":
@@ -127,6 +155,34 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return importlib.machinery.ModuleSpec(name, self)
         return None
 
+    def _spec_of_others(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
+    ) -> importlib.machinery.ModuleSpec | None:
+        for finder in sys.meta_path:
+            if not isinstance(finder, Surroundings):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _adapted_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The library's own spec, whose loader calls the adapters when it is done."""
+        spec = self._spec_of_others(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_adapt(module: types.ModuleType) -> None:
+            execute(module)
+            self._adapt(module)
+
+        # This one object's, which nothing else uses: a loader of our own would have to stand for
+        # it in everything that reads a module's source or its data.
+        vars(spec.loader)["exec_module"] = execute_and_adapt
+        return spec
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
         """None: the import system makes an ordinary module."""
 
@@ -138,6 +194,9 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             vars(module).update(public, get_logger=logging.getLogger)
         elif name == "metric.metrics_manager":
             vars(module)["MetricsManager"] = MetricsManager
+        elif moved := moved_module(name):
+            take_over(module, moved)
+            self.stage.note(name, moved)
         elif engine := self._engine(name):
             parent = engine.service_class()
             self.parents.append(parent)
@@ -207,6 +266,8 @@ def make_service(
         arguments = (name, path)
         try:
             service = cls(*arguments[2 - _arity(cls) :])
+        except LoadError:
+            raise
         except BaseException as error:
             reraise_interrupt(error)
             place = place_of(error, package) or str(package.script)
@@ -232,6 +293,8 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         # Compiled here and not by the loader, whose cache misses a change within the same second.
         code = compile(tree, str(script), "exec", dont_inherit=True)
         exec(code, vars(module))
+    except LoadError:
+        raise
     except BaseException as error:
         reraise_interrupt(error)
         raise ScriptError(_import_failure(error, package)) from error

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -20,46 +22,47 @@ from starlette.applications import Starlette
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from engineroom.app import Application
+from engineroom.devices import listed_devices, settle
 from engineroom.errors import LOAD_FAILED, LoadError, SettingError
-from engineroom.hosting import Host
+from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.logs import configure
-from engineroom.model import Model, State
-from engineroom.package import open_package
-from engineroom.plugins import Registry
+from engineroom.model import State
 from engineroom.protocol import Protocol
 from engineroom.settings import ENV_PREFIX, Settings
 
 log = logging.getLogger("engineroom")
 
-PATH = f"{ENV_PREFIX}PATH"
+PATHS = f"{ENV_PREFIX}PATHS"
+SLOTS = f"{ENV_PREFIX}SLOTS"
 KEEP_ALIVE_S = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_host: Host | None = None
+_hosts: list[Host] = []
 
 
-def serve(path: Path, settings: Settings) -> int:
-    """Serve the package at ``path`` until a signal; the exit code.
+def serve(paths: Sequence[tuple[str, Path]], settings: Settings) -> int:
+    """Serve the packages at ``paths``, with their names or "", until a signal; the exit code.
 
     Raises:
         LoadError: no package there.
-        SettingError: an address that cannot be listened on.
+        SettingError: an address that cannot be listened on, devices that do not fit the workers.
     """
     configure(settings)
-    package = open_package(path)
+    packages = open_packages(paths, settings)
+    listed_devices(settings)
     os.environ.update(settings.environment())
-    os.environ[PATH] = str(path.resolve())
+    os.environ[PATHS] = json.dumps([(name, str(path.resolve())) for name, path in paths])
     listening = _listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    log.info(
-        "serving %s on http://%s:%d (Ctrl-C stops)", settings.name or package.name, shown, port
-    )
-    config = _config(settings, package.root)
+    log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
+    config = _config(settings, [package.root for package in packages.values()])
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        return _run(config, listening, settings)
+        with tempfile.TemporaryDirectory(prefix="engineroom-") as slots:
+            os.environ[SLOTS] = slots
+            return _run(config, listening, settings)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -100,13 +103,13 @@ def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -
     return 0
 
 
-def _config(settings: Settings, root: Path) -> uvicorn.Config:
+def _config(settings: Settings, roots: Sequence[Path]) -> uvicorn.Config:
     return uvicorn.Config(
         "engineroom.server:app",
         factory=True,
         workers=settings.workers,
         reload=settings.reload,
-        reload_dirs=[str(root)] if settings.reload else None,
+        reload_dirs=list(map(str, roots)) if settings.reload else None,
         http=Protocol,
         lifespan="on",
         ws="none",
@@ -125,22 +128,23 @@ def _config(settings: Settings, root: Path) -> uvicorn.Config:
 
 def app() -> Starlette:
     """The app of this process, from its environment: what every worker calls at its start."""
-    global _host
     settings = Settings.read()
     configure(settings)
     # Scripts log with print, and a file or a pipe would keep that back.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
+    paths = [(name, Path(path)) for name, path in json.loads(os.environ[PATHS])]
     try:
-        model = Model(
-            open_package(os.environ[PATH]), settings, Registry(settings), own_process=True
+        place = settle(settings, os.environ.get(SLOTS))
+        # One of several workers takes connections only when it is ready; a single one says so
+        # itself.
+        _hosts[:] = make_hosts(
+            open_packages(paths, settings), settings, place, in_background=settings.workers == 1
         )
     except LoadError as error:
         log.error("%s", error)
         sys.exit(LOAD_FAILED)
-    # One of several workers takes connections only when it is ready; a single one says so itself.
-    _host = Host(model, in_background=settings.workers == 1)
-    return Served(_host)
+    return Served(_hosts)
 
 
 class Served(Application):
@@ -179,7 +183,7 @@ async def _stop_when_failed() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and not supervisor.is_alive():
         signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
-    if _host is not None and _host.model.state is State.FAILED:
+    if any(host.model.state is State.FAILED for host in _hosts):
         leave(LOAD_FAILED)
 
 

@@ -37,7 +37,12 @@ class Settings:
 
     host: str = _setting("127.0.0.1", click.STRING, "Address to listen on.", SERVING)
     port: int = _setting(8080, PORT, "Port to listen on; 0 takes a free one.", SERVING)
-    device: str = _setting("auto", click.STRING, "auto, cpu, or a device such as cuda:0.", LOADING)
+    device: str = _setting(
+        "auto",
+        click.STRING,
+        "auto, cpu, mps, cuda[:N] or npu[:N]; for several workers a list with commas.",
+        LOADING,
+    )
     engine: str | None = _setting(
         None, click.STRING, "Engine, when the package leaves it open.", LOADING
     )
@@ -72,6 +77,15 @@ class Settings:
     debug: bool = _setting(False, click.BOOL, "Add tracebacks to error answers; log more.", LOADING)
     reload: bool = _setting(
         False, click.BOOL, "Start again when a .py file of the package changes.", SERVING
+    )
+    allow_pickle: bool = _setting(
+        False,
+        click.BOOL,
+        "Let a script's torch.load run the code in a pickled file; for files you trust.",
+        LOADING,
+    )
+    lent_names: bool = _setting(
+        True, click.BOOL, "Lend scripts the names that their libraries no longer have.", LOADING
     )
     block_plugins: str = _setting("", click.STRING, "Plugins not to load, with commas between.", ())
     trace_hooks: bool = _setting(False, click.BOOL, "Log every hook call.", ())

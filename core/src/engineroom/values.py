@@ -22,16 +22,33 @@ STRING = "string"
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A place where a model runs: ``cpu``, ``cuda:0``, ``npu:1``."""
+    """A place where a model runs: ``cpu``, ``cuda:0``, ``npu:1``.
+
+    ``index`` is the one that this process uses; ``name`` what the user calls it, if that differs.
+    """
 
     kind: str
     index: int = 0
+    name: str = dataclasses.field(default="", compare=False)
 
     def __str__(self) -> str:
-        return self.kind if self.kind in {"cpu", "mps"} else f"{self.kind}:{self.index}"
+        return self.name or (self.kind if self.kind in SINGLE else f"{self.kind}:{self.index}")
 
 
+SINGLE = ("cpu", "mps")
 CPU = Device("cpu")
+
+
+def parse_device(text: str) -> tuple[str, int | None]:
+    """Kind and index of a device setting such as ``cuda:1``; ``auto`` is a kind here.
+
+    Raises:
+        DeviceError: it is not written like a device.
+    """
+    match = re.fullmatch(r"([a-z]+)(?::(\d{1,4}))?", text.strip().lower())
+    if match is None or (match[2] and match[1] == "auto"):
+        raise DeviceError(f"device {text!r}: expected auto, cpu, or a device such as cuda:0")
+    return match[1], int(match[2]) if match[2] else None
 
 
 def choose_device(wanted: str, there: Sequence[Device]) -> Device:
@@ -40,12 +57,9 @@ def choose_device(wanted: str, there: Sequence[Device]) -> Device:
     Raises:
         DeviceError: it is not a device name, or the device is not there.
     """
-    match = re.fullmatch(r"([a-z]+)(?::(\d+))?", wanted.strip().lower())
-    if match is None or (match[1] == "auto" and match[2]):
-        raise DeviceError(f"device {wanted!r}: expected auto, cpu, or a device such as cuda:0")
-    kind, index = match[1], match[2]
+    kind, index = parse_device(wanted)
     for device in there:
-        if kind == "auto" or (device.kind == kind and (not index or device.index == int(index))):
+        if kind == "auto" or (device.kind == kind and index in (None, device.index)):
             return device
     names = ", ".join(map(str, there)) or "none"
     raise DeviceError(f"device {wanted!r} is not there; this engine sees: {names}")

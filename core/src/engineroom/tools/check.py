@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from engineroom import startup_log
+from engineroom.devices import settle
 from engineroom.errors import LoadError
 from engineroom.hosting import run_apart
 from engineroom.logs import configure
@@ -27,7 +28,7 @@ def check_package(path: Path, settings: Settings) -> bool:
             click.echo(finding)
         registry = Registry(settings)
         registry.manager.unregister(startup_log)  # it would report the findings again
-        model = Model(package, settings, registry, own_process=True)
+        model = Model(package, settings, registry, own_process=settle(settings))
         click.echo(f"package  {package.file or package.folder}")
         click.echo(f"script   {package.script or 'none: the default service answers'}")
         run_apart(model.load)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from engineroom.decoding import decode_request
+from engineroom.devices import settle
 from engineroom.hosting import run_apart
 from engineroom.logs import configure
 from engineroom.model import Model
@@ -67,7 +68,7 @@ def answer(path: Path, data: Any, settings: Settings) -> None:
     """
     configure(settings, quiet=True)
     start = time.perf_counter()
-    model = Model(open_package(path), settings, Registry(settings), own_process=True)
+    model = Model(open_package(path), settings, Registry(settings), own_process=settle(settings))
     run_apart(model.load)
     loaded = time.perf_counter()
     result = run_apart(lambda: model.answer(data))

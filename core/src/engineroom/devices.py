@@ -1,0 +1,152 @@
+"""Where a process runs its models: the device setting, what a process sees of it, workers' places.
+
+A process of its own hides every device but its own from the frameworks before any of them is
+imported, so that a script which says ``cuda:0`` gets the card that the server was given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engineroom.errors import DeviceError, SettingError
+from engineroom.settings import Settings
+from engineroom.values import CPU, Device, choose_device, parse_device
+
+VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
+"""Read by the CUDA driver and by CANN at their start; both number what is left from 0."""
+FILES = {"cuda": "nvidia", "npu": "davinci"}
+VIRTUAL = ("dxg", "nvgpu", "nvhost-gpu", "nvhost-ctrl")
+"""Device files of machines (WSL, Jetson) that may have a card without a file of its own."""
+SLOT_WAIT_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A device as this process has to ask for it, and as the user calls it."""
+
+    wanted: str = "auto"
+    shown: str = ""
+
+    def choose(self, there: Sequence[Device]) -> list[Device]:
+        """The devices to try in this order: one, unless any will do.
+
+        Raises:
+            DeviceError: not a device name, or not one of ``there``.
+        """
+        if self.wanted == "auto" and there:
+            return list(there)
+        device = choose_device(self.wanted, there)
+        return [dataclasses.replace(device, name=self.shown)]
+
+
+def machine_devices(kind: str, dev: Path = Path("/dev")) -> int | None:
+    """How many devices of ``kind`` the machine has, by their files; None where files do not tell.
+
+    No library is loaded for it: ``/dev/nvidia0`` and ``/dev/davinci0`` are the drivers' own.
+    """
+    if not sys.platform.startswith("linux") or any((dev / name).exists() for name in VIRTUAL):
+        return None
+    stem = FILES[kind]
+    return sum(1 for path in dev.glob(f"{stem}[0-9]*") if path.name[len(stem) :].isdigit())
+
+
+def narrowed(
+    device: str, environ: Mapping[str, str], count: int | None
+) -> tuple[Place, dict[str, str]]:
+    """The place of a process that sees only ``device``, and the variables that make it so.
+
+    ``count`` is how many devices of its kind the machine has, None if nobody knows.
+
+    Raises:
+        DeviceError: not a device name, or not there.
+    """
+    kind, index = parse_device(device)
+    if kind == "cpu":
+        return Place("cpu"), dict.fromkeys(VISIBLE.values(), "")
+    if kind not in VISIBLE:
+        return Place(device), {}
+    variable, index = VISIBLE[kind], index or 0
+    listed = environ.get(variable)
+    if listed is None:
+        seen = [str(i) for i in range(max(index + 1, 1) if count is None else count)]
+        because = "this machine has"
+    else:
+        seen = [] if listed.strip() == "-1" else [p.strip() for p in listed.split(",") if p.strip()]
+        because = f"{variable}={listed} leaves"
+    if index >= len(seen):
+        names = ", ".join([*(f"{kind}:{i}" for i in range(len(seen))), str(CPU)])
+        raise DeviceError(f"device {device!r} is not there; {because}: {names}")
+    return Place(f"{kind}:0", f"{kind}:{index}"), {variable: seen[index]}
+
+
+def listed_devices(settings: Settings) -> list[str]:
+    """The devices of the setting, one for each worker in turn.
+
+    Raises:
+        SettingError: not device names, or more of them than workers.
+    """
+    devices = [name.strip() for name in settings.device.split(",")]
+    try:
+        for name in devices:
+            parse_device(name)
+    except DeviceError as error:
+        raise SettingError(str(error)) from None
+    if len(devices) > settings.workers:
+        raise SettingError(
+            f"device {settings.device!r} names {len(devices)} devices and there is "
+            f"{settings.workers} worker for them; use --workers {len(devices)}, or name fewer"
+        )
+    return devices
+
+
+def settle(settings: Settings, slots: str | None = None) -> Place:
+    """Give this process its device: narrow what frameworks see. Call it before any is imported.
+
+    ``slots`` is the folder in which the workers of one server agree who takes which.
+
+    Raises:
+        DeviceError: the device is not there.
+        SettingError: not a device name.
+    """
+    devices = listed_devices(settings)
+    slot = take_slot(Path(slots), settings.workers) if slots else 0
+    device = devices[slot % len(devices)]
+    kind, _ = parse_device(device)
+    place, variables = narrowed(
+        device, os.environ, machine_devices(kind) if kind in FILES else None
+    )
+    os.environ.update(variables)
+    return place
+
+
+def take_slot(folder: Path, count: int) -> int:
+    """The number of a free slot, taken by a lock that the kernel gives back when we end.
+
+    A worker that replaces a dead one finds that one's slot free. Should none be free within a few
+    seconds, slot 0 is shared.
+    """
+    limit = time.monotonic() + SLOT_WAIT_S
+    while True:
+        for slot in range(count):
+            if _lock(folder / str(slot)):
+                return slot
+        if time.monotonic() > limit:
+            return 0
+        time.sleep(0.05)
+
+
+def _lock(path: Path) -> bool:
+    import fcntl
+
+    file = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return False
+    return True  # and the file stays open for as long as the process lives

@@ -1,0 +1,191 @@
+"""Lends scripts the names that today's libraries no longer have.
+
+Scripts were written against the libraries of their day. A name is lent only where it is missing,
+and only to code of the package: everybody else still gets an AttributeError.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import sys
+from collections.abc import Callable
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from engineroom.package import Package
+    from engineroom.settings import Settings
+
+log = logging.getLogger("engineroom")
+
+Find: TypeAlias = Callable[[str], "tuple[Any, str] | None"]
+
+PASSED_OVER = ("<frozen importlib", __file__)
+
+MOVED = {"sklearn.externals.joblib": "joblib"}
+"""Modules that a script may still import under their old name."""
+
+# Removed in numpy 1.24 and 2.0. Source: the release notes of numpy.
+NUMPY: dict[str, tuple[Any, str]] = {
+    "bool": (bool, "bool"), "int": (int, "int"), "float": (float, "float"),
+    "complex": (complex, "complex"), "object": (object, "object"), "str": (str, "str"),
+    "long": (int, "int"), "unicode": (str, "str"),
+    "float_": (np.float64, "np.float64"), "complex_": (np.complex128, "np.complex128"),
+    "string_": (np.bytes_, "np.bytes_"), "unicode_": (np.str_, "np.str_"),
+    "Inf": (np.inf, "np.inf"), "Infinity": (np.inf, "np.inf"), "NaN": (np.nan, "np.nan"),
+}  # fmt: skip
+
+
+class Stage:
+    """What the adapters of libraries know about the script on stage, and what they lent to it."""
+
+    def __init__(self, package: Package, settings: Settings, device: str) -> None:
+        """``device`` is the setting as this process has to understand it."""
+        self.package, self.settings, self.device = package, settings, device
+        self.lent: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._is_loaded = False
+
+    def asks(self) -> bool:
+        """Whether the function that calls this was called by code of the package."""
+        return self._is_script(sys._getframe(2))
+
+    def _is_script(self, frame: FrameType | None) -> bool:
+        # `from library import name` asks through the import system, and where several packages
+        # have been on stage, one of our own functions asks the next.
+        while frame is not None and frame.f_code.co_filename.startswith(PASSED_OVER):
+            frame = frame.f_back
+        return frame is not None and self.package.owns(frame.f_code.co_filename)
+
+    def lend(self, module: ModuleType, find: Find, shown: str = "") -> None:
+        """Answer the package when it asks ``module`` for a name it lacks.
+
+        ``find(name)`` gives the value and its modern spelling, or None for a name it does not know.
+        ``shown`` is the module as scripts write it, when its ``__name__`` is another.
+        """
+        if not self.settings.lent_names:
+            return
+        previous = vars(module).get("__getattr__")
+
+        def lend_missing(name: str) -> Any:
+            if not name.startswith("__") and self._is_script(sys._getframe(1)):
+                found = find(name)
+                if found is not None:
+                    self.note(f"{shown or module.__name__}.{name}", found[1])
+                    return found[0]
+            if previous is not None:
+                return previous(name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        vars(module)["__getattr__"] = lend_missing
+
+    def lend_method(self, cls: type, name: str, method: Callable[..., Any], modern: str) -> None:
+        """Likewise for a method of a class: one that takes the object first."""
+        if self.settings.lent_names and not hasattr(cls, name):
+            previous = vars(cls).get(name)
+            lent = LentMethod(self, f"{cls.__name__}.{name}", method, modern, previous)
+            setattr(cls, name, lent)
+
+    def note(self, name: str, modern: str) -> None:
+        """``name`` was lent; ``modern`` is how one writes it today."""
+        self.lent.setdefault(name, modern)
+        if self._is_loaded:
+            self.tell()
+
+    def tell(self) -> None:
+        """Log what was lent, each name once: in one line when the script has been loaded."""
+        self._is_loaded = True
+        new = {name: modern for name, modern in self.lent.items() if name not in self._told}
+        self._told.update(new)
+        if new:
+            pairs = ", ".join(f"{name} ({modern})" for name, modern in new.items())
+            log.info("lent to the script, with today's spelling: %s", pairs)
+
+
+class LentMethod:
+    """A method that only the package finds."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        name: str,
+        method: Callable[..., Any],
+        modern: str,
+        previous: LentMethod | None,
+    ) -> None:
+        """``previous``: the same, lent to another package."""
+        self.stage, self.name, self.method, self.modern = stage, name, method, modern
+        self.previous = previous
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is not None and self.stage.asks():
+            self.stage.note(self.name, self.modern)
+            return functools.partial(self.method, instance)
+        if self.previous is not None:
+            return self.previous.__get__(instance, owner)
+        raise AttributeError(f"no attribute {self.name!r}")
+
+
+def adapt_numpy(module: ModuleType, stage: Stage) -> None:
+    """``np.int`` and its like."""
+    stage.lend(module, NUMPY.get, "np")
+
+
+def adapt_pandas(module: ModuleType, stage: Stage) -> None:
+    """``get_values``, gone since pandas 1.0, and ``append``, gone since 2.0."""
+    pd: Any = module
+    for cls in (pd.DataFrame, pd.Series, pd.Index):
+        stage.lend_method(cls, "get_values", lambda data: data.to_numpy(), "to_numpy()")
+    stage.lend_method(pd.DataFrame, "append", functools.partial(_append, pd), "pd.concat")
+    stage.lend_method(pd.Series, "append", functools.partial(_append, pd), "pd.concat")
+
+
+def _append(
+    pd: Any,
+    data: Any,
+    other: Any,
+    ignore_index: bool = False,
+    verify_integrity: bool = False,
+    sort: bool = False,
+) -> Any:
+    """``DataFrame.append`` and ``Series.append`` as pandas 1 documents them."""
+    parts = list(other) if isinstance(other, list | tuple) else [other]
+    if isinstance(data, pd.DataFrame):
+        parts = [part if isinstance(part, pd.DataFrame) else _row(pd, part) for part in parts]
+        if not ignore_index and any(list(part.index) == [None] for part in parts):
+            raise TypeError(
+                "append needs ignore_index=True for a dict, or for a Series that has no name"
+            )
+        return pd.concat(
+            [data, *parts], ignore_index=ignore_index, verify_integrity=verify_integrity, sort=sort
+        )
+    return pd.concat([data, *parts], ignore_index=ignore_index, verify_integrity=verify_integrity)
+
+
+def _row(pd: Any, part: Any) -> Any:
+    series = part if isinstance(part, pd.Series) else pd.Series(part, dtype=object)
+    return series.to_frame().T.infer_objects().set_axis([series.name])
+
+
+ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
+    "numpy": adapt_numpy,
+    "pandas": adapt_pandas,
+}
+"""What is done when a script's process has imported a library; engines add their own."""
+
+
+def moved_module(name: str) -> str | None:
+    """The name that the module ``name`` has today, if that can be imported and the old cannot."""
+    for old, new in MOVED.items():
+        if name == old or name.startswith(f"{old}."):
+            return new + name[len(old) :]
+    return None
+
+
+def take_over(module: ModuleType, name: str) -> None:
+    """Let ``module``'s name stand for the module ``name``."""
+    sys.modules[module.__name__] = importlib.import_module(name)
