@@ -201,6 +201,7 @@ def install_plugin(
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))  # for processes that a test starts
     entries: list[importlib.metadata.EntryPoint] = []
 
     def install(

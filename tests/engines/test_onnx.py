@@ -11,6 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from engineroom import load
 from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError, WarmUpError
 from engineroom.testing import EngineConformance
+from engineroom.values import CPU, Device
+from engineroom_onnx import device
+from engineroom_onnx.loader import OnnxPredictor
 
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -158,3 +161,50 @@ def test_an_answer_is_bit_equal_with_and_without_a_server_thread(tmp_path):
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     wanted = session.run(None, {"x": rows})[0]
     assert load(tmp_path)({"x": rows})["y"].tobytes() == wanted.tobytes()
+
+
+# --- devices, for hardware and builds that are not here: what they would report is made up
+
+CUDA, CANN, COREML = "CUDAExecutionProvider", "CANNExecutionProvider", "CoreMLExecutionProvider"
+OPENVINO, PLAIN = "OpenVINOExecutionProvider", "CPUExecutionProvider"
+TWO = {"cuda": 2, "npu": 2}
+
+
+@pytest.mark.parametrize(
+    ("available", "counts", "openvino", "names"),
+    [
+        ([PLAIN], TWO, [], "cpu"),
+        ([CUDA, PLAIN], TWO, [], "cuda:0 cuda:1 cpu"),
+        ([CUDA, PLAIN], {"cuda": 0, "npu": 0}, [], "cpu"),
+        ([CANN, PLAIN], TWO, [], "npu:0 npu:1 cpu"),
+        ([OPENVINO, PLAIN], TWO, ["CPU", "NPU"], "npu:0 cpu"),
+        ([OPENVINO, PLAIN], TWO, ["CPU"], "cpu"),
+        ([COREML, PLAIN], TWO, [], "mps cpu"),
+    ],
+)
+def test_the_devices_of_a_build(available, counts, openvino, names):
+    assert " ".join(map(str, device.listed(available, counts, openvino))) == names
+
+
+@pytest.mark.parametrize(
+    ("where", "available", "providers"),
+    [
+        (Device("cuda", 1), [CUDA, PLAIN], [(CUDA, {"device_id": 1}), PLAIN]),
+        (Device("npu", 1), [CANN, PLAIN], [(CANN, {"device_id": 1}), PLAIN]),
+        (Device("npu"), [OPENVINO, PLAIN], [(OPENVINO, {"device_type": "NPU"}), PLAIN]),
+        (Device("mps"), [COREML, PLAIN], [(COREML, {}), PLAIN]),
+        (CPU, [OPENVINO, PLAIN], [(OPENVINO, {"device_type": "CPU"}), PLAIN]),
+        (CPU, [CUDA, PLAIN], [PLAIN]),
+    ],
+)
+def test_the_provider_that_stands_for_a_device(where, available, providers):
+    assert device.with_options(device.provider(where, available), where) == providers
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_cannot_be_started_is_not_the_cpu_in_silence(tmp_path):
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this build has CUDA")
+    TestOnnxConformance().write_model(tmp_path)
+    with pytest.raises(DeviceError, match=f"{CUDA} could not be started for device cuda:0"):
+        OnnxPredictor(tmp_path / "model.onnx", Device("cuda", 0), threads=1)

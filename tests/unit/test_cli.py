@@ -180,6 +180,22 @@ def test_check_says_what_runs_and_that_it_can_be_served(model):
     ]
 
 
+def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(package):
+    path = package(
+        "import os\nimport numpy as np\n"
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "class Old(OnnxServingBaseService):\n"
+        "    def _inference(self, data):\n"
+        "        return np.int(np.nonsense), os.path.join('a'), np.random.rand(1)\n"
+    )
+    # Elsewhere, since a script stays on stage.
+    command = [sys.executable, "-m", "engineroom", "check", path]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    assert "lent     np.int, today int" in shown
+    assert "customize_service.py:6: warning: np.nonsense does not exist in the installed" in shown
+    assert shown.count("warning") == 1
+
+
 def test_check_prints_the_findings_of_config_json(model):
     (model / "model" / "config.json").write_text('{"model_type": "Fake",}')
     assert (

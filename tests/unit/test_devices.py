@@ -67,7 +67,7 @@ def test_a_list_of_visible_cards_is_respected():
 
 
 def test_a_card_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(DeviceError, match="'cuda:7' is not there; this machine has: cuda:0, cpu"):
+    with pytest.raises(DeviceError, match="'cuda:7' is not there; here are: cuda:0, cpu"):
         narrowed("cuda:7", {}, 1)
 
 

@@ -186,6 +186,21 @@ def test_an_engine_has_a_row_with_its_distribution_s_version(fake_engine):
     }
 
 
+@pytest.mark.parametrize(
+    ("devices", "state"),
+    [
+        ("import os; print('cuda:0'); os._exit(11)", "its framework is broken: exit code 11"),
+        ("import time; time.sleep(60)", "did not list its devices within 2 s"),
+    ],
+)
+def test_a_framework_that_crashes_or_hangs_is_a_state_too(
+    install_bare_engine, monkeypatch, devices, state
+):
+    monkeypatch.setattr("engineroom.tools.probe.TIMEOUT_S", 2)
+    install_bare_engine(devices=devices)
+    assert state in row(devices=True)["state"]
+
+
 def test_devices_are_asked_for_only_on_demand(install_bare_engine):
     install_bare_engine(devices="raise RuntimeError('driver too old')")
     assert row()["state"] == "usable"

@@ -55,6 +55,17 @@ def machine_devices(kind: str, dev: Path = Path("/dev")) -> int | None:
     return sum(1 for path in dev.glob(f"{stem}[0-9]*") if path.name[len(stem) :].isdigit())
 
 
+def visible_devices(kind: str, environ: Mapping[str, str], count: int | None) -> list[str]:
+    """How the driver names the devices of ``kind`` that a process with ``environ`` sees, in order.
+
+    ``count`` is how many the machine has; if nobody knows, one is assumed.
+    """
+    listed = environ.get(VISIBLE[kind])
+    if listed is None:
+        return [str(index) for index in range(1 if count is None else count)]
+    return [] if listed.strip() == "-1" else [p.strip() for p in listed.split(",") if p.strip()]
+
+
 def narrowed(
     device: str, environ: Mapping[str, str], count: int | None
 ) -> tuple[Place, dict[str, str]]:
@@ -71,16 +82,13 @@ def narrowed(
     if kind not in VISIBLE:
         return Place(device), {}
     variable, index = VISIBLE[kind], index or 0
-    listed = environ.get(variable)
-    if listed is None:
-        seen = [str(i) for i in range(max(index + 1, 1) if count is None else count)]
-        because = "this machine has"
-    else:
-        seen = [] if listed.strip() == "-1" else [p.strip() for p in listed.split(",") if p.strip()]
-        because = f"{variable}={listed} leaves"
+    if count is None and variable not in environ:  # the engine will tell whether it is there
+        return Place(f"{kind}:0", f"{kind}:{index}"), {variable: str(index)}
+    seen = visible_devices(kind, environ, count)
     if index >= len(seen):
         names = ", ".join([*(f"{kind}:{i}" for i in range(len(seen))), str(CPU)])
-        raise DeviceError(f"device {device!r} is not there; {because}: {names}")
+        listed = f"{variable}={environ[variable]} leaves" if variable in environ else "here are"
+        raise DeviceError(f"device {device!r} is not there; {listed}: {names}")
     return Place(f"{kind}:0", f"{kind}:{index}"), {variable: seen[index]}
 
 

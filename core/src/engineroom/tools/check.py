@@ -16,6 +16,7 @@ from engineroom.model import Model
 from engineroom.package import open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.names import missing_names
 from engineroom.warm_up import examples
 
 
@@ -44,6 +45,10 @@ def check_package(path: Path, settings: Settings) -> bool:
             click.echo(f"{kind:8} {spec.name} {spec}")
     count = sum(1 for _ in examples(package, model.inputs))
     click.echo(f"warm-up  answered; {count} of {count} examples answered")
+    for finding in missing_names(package):
+        click.echo(finding)
+    for name, modern in model.stage.lent.items():
+        click.echo(f"lent     {name}, today {modern}")
     model.unload()
     click.echo("verdict  can be served")
     return True

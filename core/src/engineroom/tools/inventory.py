@@ -8,37 +8,47 @@ from typing import Any
 from engineroom.errors import EngineError, PluginError
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.probe import probe
 
 COLUMNS = ("name", "version", "framework", "model_files", "devices", "state")
+USABLE = "usable"
 
 
 def inventory(settings: Settings, devices: bool) -> list[dict[str, Any]]:
-    """One row per installed engine. Imports no framework unless ``devices`` are asked for."""
+    """One row per installed engine. With ``devices`` their frameworks are asked, elsewhere."""
     registry = Registry(settings)
-    rows = [_row(registry, name, devices) for name in registry.names()]
+    rows = [_row(registry, name) for name in registry.names()]
+    if devices:
+        _add_devices([row for row in rows if row["state"] == USABLE])
     others = registry.broken.keys() - {row["name"] for row in rows}
     broken = [{"name": name, "state": f"plugin: {registry.broken[name]}"} for name in others]
     return rows + [dict.fromkeys(COLUMNS) | row for row in broken]
 
 
-def _row(registry: Registry, name: str, devices: bool) -> dict[str, Any]:
+def _add_devices(rows: Sequence[dict[str, Any]]) -> None:
+    found = probe([row["name"] for row in rows])
+    for row in rows:
+        answer = found[row["name"]]
+        if isinstance(answer, EngineError):
+            row["state"] = str(answer)
+        else:
+            row["devices"] = answer
+
+
+def _row(registry: Registry, name: str) -> dict[str, Any]:
     distribution = registry.distribution(name)
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {
         "name": name,
         "version": distribution.version if distribution else None,
-        "state": "usable",
+        "state": USABLE,
     }
     try:
         engine = registry.engine(name)
         row["model_files"] = list(engine.model_files)
         row["framework"] = engine.framework_version()
-        if devices:
-            row["devices"] = [str(device) for device in engine.devices()]
     except (EngineError, PluginError) as error:
         row["state"] = str(error)
-    except Exception as error:  # a framework that cannot be imported is what this command is for
-        row["state"] = f"its framework is broken: {type(error).__name__}: {error}"
     return row
 
 

@@ -17,7 +17,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from engineroom.engine import Predictor
 from engineroom.errors import DeviceError, InvalidTensorError, ModelFileError
 from engineroom.values import STRING, Array, Device, TensorSpec
-from engineroom_onnx.device import PROVIDERS, providers
+from engineroom_onnx.device import CPU_PROVIDER, provider, with_options
 
 # Source: the type strings of NodeArg, https://onnxruntime.ai/docs/api/python/api_summary.html
 DTYPES = {
@@ -38,20 +38,23 @@ class OnnxPredictor(Predictor):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # The runtime would print each failed run to the log, beside the error that it raises.
         options.log_severity_level = 4
+        wanted = provider(device, ort.get_available_providers())
         try:
-            self.session = ort.InferenceSession(str(path), options, providers=providers(device))
+            self.session = ort.InferenceSession(
+                str(path), options, providers=with_options(wanted, device)
+            )
         except Exception as error:  # the runtime's exceptions have no common base but this
             raise ModelFileError(
                 f"{path}: not a model that ONNX Runtime can load: {error}"
             ) from error
-        used = self.session.get_providers()[0]
-        if used != PROVIDERS[device.kind]:
+        if self.session.get_providers()[0] != wanted:
             # The runtime only prints why, and goes on with the CPU.
             raise DeviceError(
-                f"{path.name}: {PROVIDERS[device.kind]} could not be started for device {device}; "
-                "ONNX Runtime has printed the reason. Use --device cpu to run it there"
+                f"{path.name}: {wanted} could not be started for device {device}; ONNX Runtime has "
+                "printed the reason. Use --device cpu to run it there"
             )
         self.device = device
+        self.backend = "" if wanted == CPU_PROVIDER else wanted
         self.inputs = tuple(_input(node, path) for node in self.session.get_inputs())
         self.outputs = tuple(_output(node) for node in self.session.get_outputs())
         sizes = [size for spec in self.inputs for size in spec.shape or (None,)]
