@@ -77,6 +77,11 @@ def test_a_card_that_a_variable_hides_is_refused_with_the_variable(hidden):
         narrowed("cuda", {"CUDA_VISIBLE_DEVICES": hidden}, 2)
 
 
+def test_a_variable_that_names_cards_makes_none():
+    with pytest.raises(DeviceError, match="'cuda' is not there; here are: cpu"):
+        narrowed("cuda", {"CUDA_VISIBLE_DEVICES": "0"}, 0)
+
+
 def test_a_card_nobody_can_count_is_left_to_the_engine():
     assert narrowed("cuda:3", {}, None)[0] == Place("cuda:0", "cuda:3")
 

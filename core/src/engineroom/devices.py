@@ -61,7 +61,7 @@ def visible_devices(kind: str, environ: Mapping[str, str], count: int | None) ->
     ``count`` is how many the machine has; if nobody knows, one is assumed.
     """
     listed = environ.get(VISIBLE[kind])
-    if listed is None:
+    if listed is None or count == 0:
         return [str(index) for index in range(1 if count is None else count)]
     return [] if listed.strip() == "-1" else [p.strip() for p in listed.split(",") if p.strip()]
 
@@ -87,7 +87,11 @@ def narrowed(
     seen = visible_devices(kind, environ, count)
     if index >= len(seen):
         names = ", ".join([*(f"{kind}:{i}" for i in range(len(seen))), str(CPU)])
-        listed = f"{variable}={environ[variable]} leaves" if variable in environ else "here are"
+        listed = (
+            f"{variable}={environ[variable]} leaves"
+            if count and variable in environ
+            else "here are"
+        )
         raise DeviceError(f"device {device!r} is not there; {listed}: {names}")
     return Place(f"{kind}:0", f"{kind}:{index}"), {variable: seen[index]}
 
