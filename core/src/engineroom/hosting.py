@@ -161,7 +161,15 @@ class Host:
         if model.state is not State.READY:  # the server has begun to stop meanwhile
             model.unload()
             return
-        self.runner = Runner(model.answer, model.turn, model.threads, self.settings.max_queue_size)
+        runner = Runner(
+            model.answer,
+            model.turn,
+            model.threads,
+            self.settings.max_queue_size,
+            prepare=model.warm_up_thread,
+        )
+        runner.wait_until_prepared()
+        self.runner = runner
 
     async def _wait(self, timeout_s: float | None) -> None:
         """Return when the load has ended, well or badly, or the time is up."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import enum
 import inspect
+import itertools
 import logging
 import os
 import threading
@@ -284,6 +285,17 @@ class Model:
                 self.call(data)
             except RequestError as error:
                 raise WarmUpError(f"{path}: the example failed: {error}") from error
+
+    def warm_up_thread(self) -> None:
+        """Run once more in a thread that is going to predict: frameworks prepare each thread."""
+        try:
+            if self.predictor.predictor is not None:
+                with self.engine.gate:
+                    self.predictor.predictor.warm_up()
+            for _, data in itertools.islice(examples(self.package, self.inputs), 1):
+                self.call(data)
+        except Exception as error:  # the warm-up proper has judged the model
+            log.debug("the warm-up of a thread failed: %s", error)
 
     def _warm_up_engine(self, predictor: Predictor) -> None:
         try:

@@ -97,8 +97,14 @@ class Runner:
         turn: AbstractContextManager[Any],
         threads: int,
         max_queue_size: int,
+        prepare: Callable[[], None] | None = None,
     ) -> None:
-        """``turn`` is held from the moment a job is taken, so that no job starts late behind it."""
+        """``turn`` is held from the moment a job is taken, so that no job starts late behind it.
+
+        ``prepare`` runs once in each thread before its first job.
+        """
+        self._prepare = prepare
+        self._prepared = threading.Semaphore(0)
         self._work, self._turn, self._max = work, turn, max_queue_size
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -114,6 +120,11 @@ class Runner:
         ]
         for thread in self._threads:
             thread.start()
+
+    def wait_until_prepared(self) -> None:
+        """Return when each thread could take a job at once."""
+        for _ in self._threads:
+            self._prepared.acquire()
 
     def check_room(self) -> None:
         """Refuse a request before its body is read.
@@ -198,6 +209,12 @@ class Runner:
 
     def _run(self) -> None:
         with own_event_loop():
+            try:
+                if self._prepare is not None:
+                    with self._turn:
+                        self._prepare()
+            finally:
+                self._prepared.release()
             self._take_jobs()
 
     def _take_jobs(self) -> None:

@@ -87,12 +87,13 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._stays = True
 
     def _set_up(self) -> None:
+        adapters = self._adapters  # imports plugins, which is not to come by here
         sys.modules.update(self._modules)
         sys.path[:0] = self.paths
         sys.meta_path.insert(0, self)
         os.chdir(self.package.root)
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
-        for name in self._adapters:
+        for name in adapters:
             if name in sys.modules:
                 self._adapt(sys.modules[name])
 

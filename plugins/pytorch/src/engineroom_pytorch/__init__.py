@@ -1,0 +1,1 @@
+"""Engineroom's engine for PyTorch models."""

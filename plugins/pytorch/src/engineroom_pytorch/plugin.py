@@ -1,0 +1,62 @@
+"""Declares the engine. Imports no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from engineroom.engine import Engine, Predictor
+from engineroom.hookspecs import hookimpl
+from engineroom.lending import Stage
+from engineroom.service import Service
+from engineroom.values import Device
+
+
+class PyTorchEngine(Engine):
+    """Scripts around an ``nn.Module``; TorchScript and ``torch.export`` files without a script."""
+
+    name = "pytorch"
+    parent = "model_service.pytorch_model_service.PTServingBaseService"
+    model_types = ("PyTorch", "Torch")
+    model_files = ("*.pt2", "*.pt", "*.pth")
+    # The first in which torch.load runs no code from a file unless it is told to.
+    frameworks = ("torch>=2.6",)
+    watches = ("torch",)
+
+    def load(self, path: Path, device: Device, threads: int) -> Predictor:
+        from engineroom_pytorch.loader import load
+
+        return load(path, device, threads)
+
+    def devices(self) -> tuple[Device, ...]:
+        import torch
+
+        from engineroom_pytorch.device import devices
+
+        return devices(torch)
+
+    def environment(self, threads: int | None) -> dict[str, str]:
+        # Read when torch is imported: the start value of every thread, also of a script's own.
+        return {"OMP_NUM_THREADS": str(threads)} if threads else {}
+
+    def after_import(self, module: ModuleType, stage: Stage) -> None:
+        from engineroom_pytorch.checkpoints import adapt
+
+        adapt(module, stage)
+
+    def needs_model_file(self, service: Service) -> bool:
+        return getattr(service, "model", None) is None
+
+    def service_class(self) -> type[Service]:
+        from engineroom_pytorch.service import PTServingBaseService
+
+        return PTServingBaseService
+
+    def template(self) -> Path:
+        return Path(__file__).parent / "template"
+
+
+@hookimpl
+def register_engine(register: Callable[[Engine], None]) -> None:
+    register(PyTorchEngine())
