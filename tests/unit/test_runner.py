@@ -40,6 +40,24 @@ def test_each_request_gets_its_own_answer_in_the_order_of_arrival():
     assert order == list(range(50))
 
 
+def test_each_thread_is_prepared_before_its_first_job():
+    prepared = []
+
+    def prepare():
+        time.sleep(0.05)
+        prepared.append(threading.get_ident())
+
+    runner = Runner(lambda _: threading.get_ident(), contextlib.nullcontext(), 3, 10, prepare)
+    runner.wait_until_prepared()
+    assert len(set(prepared)) == 3
+
+    async def ask():
+        return await runner.submit(1, later()).future
+
+    assert asyncio.run(ask()) in prepared
+    runner.stop(5)
+
+
 def test_an_exception_is_the_answer_of_its_own_request_only():
     async def ask(runner):
         jobs = [runner.submit(i, later()) for i in (1, 0, 2)]

@@ -26,6 +26,7 @@ from engineroom.values import CPU, Array, Device, TensorSpec, tensors
 
 if TYPE_CHECKING:
     from engineroom.lending import Stage
+    from engineroom.package import Package
 
 log = logging.getLogger("engineroom")
 
@@ -85,6 +86,8 @@ class Engine(ABC):
     """Values of ``model_type`` in config.json, any case."""
     model_files: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of model files (or folders); one that begins with ``!`` takes files out."""
+    needs_script: ClassVar[Mapping[str, str]] = {}
+    """Patterns of files that cannot be served alone, and what to do about each."""
     model_path: ClassVar[Literal["file", "folder"]] = "file"
     """What ``self.model_path`` is: the model file or the folder that holds it."""
     frameworks: ClassVar[tuple[str, ...]] = ()
@@ -135,6 +138,13 @@ class Engine(ABC):
 
     def template(self) -> Path | None:
         """The folder that ``engineroom init`` copies, or None."""
+        return None
+
+    def why_not(self, package: Package) -> str | None:
+        """Why the files of ``package`` cannot be served alone, if this engine knows them."""
+        for pattern, reason in self.needs_script.items():
+            for path in package.files((pattern,)):
+                return f"{path.name} {reason}"
         return None
 
     @functools.cached_property

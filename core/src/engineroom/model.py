@@ -246,6 +246,8 @@ class Model:
             f"{package.file or package.folder}: engine {engine.name!r} expected one model file "
             f"({wanted}), found {got}"
         )
+        if why := engine.why_not(package):
+            message += f"; {why}"
         if package.script:
             parent = engine.parent.rpartition(".")[2]
             others = [o for o in self.registry.usable() if package.files(o.model_files)]

@@ -176,6 +176,9 @@ class Registry:
         if package.model_type:
             advice = self._advice(package.model_type.lower())
             return f"{self._no_such_type(package)}; {advice}"
+        for engine in self.usable():
+            if why := engine.why_not(package):
+                return f"{package.file or package.folder}: {why}"
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
         if inside := " or ".join(map(str, package.inside())):

@@ -45,7 +45,7 @@ def _row(registry: Registry, name: str) -> dict[str, Any]:
     }
     try:
         engine = registry.engine(name)
-        row["model_files"] = list(engine.model_files)
+        row["model_files"] = [name for name in engine.model_files if name[0] != "!"]
         row["framework"] = engine.framework_version()
     except (EngineError, PluginError) as error:
         row["state"] = str(error)

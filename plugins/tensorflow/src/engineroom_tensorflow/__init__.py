@@ -1,0 +1,1 @@
+"""Engineroom's engine for TensorFlow: SavedModels, Keras files and frozen graphs."""

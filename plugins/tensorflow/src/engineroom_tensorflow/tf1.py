@@ -1,0 +1,85 @@
+"""Lends scripts written for TensorFlow 1 the names that TensorFlow 2 keeps in ``tf.compat.v1``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engineroom.lending import Stage
+
+log = logging.getLogger("engineroom")
+
+APART = {"compat", "keras"}
+"""Namespaces that stay as they are."""
+
+# What TensorFlow 2 refuses, or does otherwise, unless there is a graph to add to.
+NEEDS_GRAPH = {
+    "tf.placeholder", "tf.sparse_placeholder", "tf.get_variable", "tf.train.Saver",
+    "tf.train.import_meta_graph", "tf.train.export_meta_graph", "tf.summary.merge_all",
+}  # fmt: skip
+
+
+def lend_names(tf: Any, stage: Stage) -> None:
+    """For ``tf`` and each namespace in it: what the same namespace of ``tf.compat.v1`` has more.
+
+    A script that takes one of ``NEEDS_GRAPH`` outside any graph was written for graphs: from then
+    on its process builds graphs by default, as all of TensorFlow 1 did.
+    """
+
+    def lend(module: ModuleType, old: ModuleType, path: str) -> None:
+        def find(name: str) -> tuple[Any, str] | None:
+            try:
+                value = getattr(old, name)
+            except AttributeError:
+                return None
+            shown = f"{path}.{name}"
+            if shown == "tf.saved_model.loader":
+                value = _loader(value)
+            if shown in NEEDS_GRAPH and tf.executing_eagerly():
+                log.info("the script uses %s outside a graph: eager mode is off from here", shown)
+                tf.compat.v1.disable_eager_execution()
+            return value, f"tf.compat.v1{shown[2:]}"
+
+        stage.lend(module, find, path)
+        for name in list(vars(module)):
+            inner, mate = vars(module)[name], vars(old).get(name)
+            if name[0] == "_" or name in APART or mate is inner:
+                continue
+            if isinstance(inner, ModuleType) and isinstance(mate, ModuleType):
+                lend(_loaded(module, name), mate, f"{path}.{name}")
+
+    lend(tf, tf.compat.v1, "tf")
+
+
+def _loader(old: ModuleType) -> ModuleType:
+    """``tf.saved_model.loader``, with a ``load`` that tells of no signature but the model's own.
+
+    TensorFlow 2 writes one for the initialisation as well, and scripts go by the number of them.
+    """
+    new = ModuleType(old.__name__, old.__doc__)
+    vars(new).update({name: getattr(old, name) for name in dir(old) if name[:2] != "__"})
+
+    @functools.wraps(vars(new)["load"])
+    def load(*args: Any, **kwargs: Any) -> Any:
+        graph = vars(old)["load"](*args, **kwargs)
+        for key in [key for key in graph.signature_def if key.startswith("__")]:
+            del graph.signature_def[key]
+        return graph
+
+    vars(new)["load"] = load
+    return new
+
+
+def _loaded(module: ModuleType, name: str) -> ModuleType:
+    """The namespace itself, where a lazy loader stands in for one of Keras until it is used.
+
+    ``import tensorflow`` has imported Keras before, so this costs nothing.
+    """
+    with contextlib.suppress(ImportError):
+        dir(vars(module)[name])
+    found: ModuleType = vars(module)[name]
+    return found
