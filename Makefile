@@ -7,9 +7,11 @@ find = $(or $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/nul
 OTHERS := $(foreach version,3.10 3.13,$(if $(call find,$(version)),unit-$(version)))
 ENGINES := $(wildcard plugins/*/pyproject.toml)
 PACKAGES := core $(ENGINES:/pyproject.toml=)
+# Each engine's tests also run where only that engine is installed.
+ALONE := $(patsubst plugins/%/pyproject.toml,alone-%,$(ENGINES))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: serve test unit lint bench clean $(OTHERS)
+.PHONY: serve test unit lint bench clean $(OTHERS) $(ALONE)
 
 serve: .venv/ready  ## serve the example
 	@echo
@@ -18,11 +20,11 @@ serve: .venv/ready  ## serve the example
 	@echo
 	.venv/bin/engineroom serve examples/digits-onnx
 
-test: lint $(OTHERS)  ## everything: lint, types, the whole suite
+test: lint $(OTHERS) $(ALONE)  ## everything: lint, types, the whole suite
 	.venv-dev/bin/pytest
 
 unit: .venv-dev/ready  ## what runs in under a minute
-	.venv-dev/bin/pytest tests/unit tests/engines
+	.venv-dev/bin/pytest tests/unit tests/engines/test_onnx.py
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
@@ -31,18 +33,28 @@ lint: .venv-dev/ready
 
 bench: .venv-dev/ready  ## what the server costs beside the engine called directly
 	.venv-dev/bin/python benchmarks/overhead.py
+	.venv-dev/bin/python benchmarks/engines.py
 
 $(OTHERS): unit-%: .venv-%/ready
 	.venv-$*/bin/pytest -q tests/unit
+
+$(ALONE): alone-%: .venv-alone-%/ready
+	.venv-alone-$*/bin/pytest -q tests/engines/test_$*.py
 
 .venv/ready: $(PACKAGES:=/pyproject.toml)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q $(addprefix -e ,core plugins/onnx)
 	touch $@
 
-.venv-dev/ready: $(PACKAGES:=/pyproject.toml) requirements-dev.txt
+.venv-dev/ready: $(PACKAGES:=/pyproject.toml) requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/pip install -q $(addprefix -e ,$(PACKAGES)) -r requirements-dev.txt
+	.venv-dev/bin/pip install -q $(addprefix -e ,$(PACKAGES)) -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+.venv-alone-%/ready: core/pyproject.toml plugins/%/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-alone-$*
+	.venv-alone-$*/bin/pip install -q $(addprefix -e ,core plugins/$*) pytest pytest-timeout \
+		$(if $(filter onnx,$*),onnx) -c constraints.txt
 	touch $@
 
 .venv-3.%/ready: $(PACKAGES:=/pyproject.toml)

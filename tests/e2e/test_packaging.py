@@ -16,6 +16,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
+PLUGINS = ("mindspore", "onnx", "pytorch", "tensorflow")
 
 
 def run(*command: object, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
@@ -31,17 +32,17 @@ def run(*command: object, cwd: Path, **options) -> subprocess.CompletedProcess[s
 def built(tmp_path_factory) -> Path:
     """A wheel and an sdist of each distribution."""
     out = tmp_path_factory.mktemp("dist")
-    for project in ("core", "plugins/onnx"):
+    for project in ("core", *(f"plugins/{name}" for name in PLUGINS)):
         run(sys.executable, "-m", "build", "--outdir", out, ROOT / project, cwd=out)
     return out
 
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory) -> Path:
-    """The bin folder of an empty environment with the wheels in it."""
+    """The bin folder of an empty environment with the core and the smallest engine in it."""
     home = tmp_path_factory.mktemp("venv")
     venv.create(home, with_pip=True)
-    wheels = sorted(built.glob("*.whl"))
+    wheels = [*built.glob("engineroom-*.whl"), *built.glob("engineroom_onnx-*.whl")]
     run(home / "bin" / "pip", "install", "-q", *wheels, cwd=home)
     return home / "bin"
 
@@ -50,12 +51,9 @@ def test_every_distribution_has_a_wheel_and_an_sdist_of_one_version(built):
     from engineroom import __version__
 
     names = sorted(path.name for path in built.iterdir())
-    assert names == [
-        f"engineroom-{__version__}-py3-none-any.whl",
-        f"engineroom-{__version__}.tar.gz",
-        f"engineroom_onnx-{__version__}-py3-none-any.whl",
-        f"engineroom_onnx-{__version__}.tar.gz",
-    ]
+    projects = ["engineroom", *(f"engineroom_{name}" for name in PLUGINS)]
+    kinds = ("-py3-none-any.whl", ".tar.gz")
+    assert names == [f"{project}-{__version__}{kind}" for project in projects for kind in kinds]
 
 
 def test_wheels_carry_what_a_user_needs(built):

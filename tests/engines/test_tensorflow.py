@@ -1,13 +1,10 @@
 """The TensorFlow engine: the conformance suite, and what only TensorFlow has."""
 
 import contextlib
-import os
 import re
 import shutil
 import types
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported
 
 import keras
 import numpy as np

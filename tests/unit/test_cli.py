@@ -21,8 +21,9 @@ def run(*arguments, **options):
 
 
 @pytest.fixture(autouse=True)
-def _own_log():
-    """The commands set up the log of their process, which is the tests' here."""
+def _own_process(monkeypatch):
+    """The commands set up the log of their process, and end it: that is the tests' here."""
+    monkeypatch.setattr("engineroom.cli._exit", sys.exit)
     root = logging.getLogger()
     before = root.handlers[:]
     yield

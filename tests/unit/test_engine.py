@@ -121,6 +121,12 @@ def test_an_engine_with_a_limit_lets_that_many_in_over_all_its_models():
     assert max(most) == 2
 
 
+def test_the_limit_is_the_process_s_and_not_that_of_one_registry():
+    one, other = Doubler(), Doubler()
+    one.max_concurrency = other.max_concurrency = 1
+    assert one.gate is other.gate
+
+
 def test_who_is_let_in_may_load_what_it_predicts_with():
     engine = Doubler()
     engine.max_concurrency = 1

@@ -75,6 +75,9 @@ class Gate:
             self._free.release()
 
 
+_gates: dict[tuple[type, int], Gate] = {}
+
+
 class Engine(ABC):
     """What a plugin registers. Class attributes are declarations; see plugins/README.md."""
 
@@ -159,7 +162,9 @@ class Engine(ABC):
         """Held while the framework works; lets ``max_concurrency`` threads of this process in."""
         if self.max_concurrency is None:
             return contextlib.nullcontext()
-        return Gate(self.max_concurrency)
+        # Every engineroom.load() makes an engine anew, and the framework is the process's.
+        key = (type(self), self.max_concurrency)
+        return _gates.setdefault(key, Gate(self.max_concurrency))
 
     def framework_version(self) -> str | None:
         """``name version`` of the framework that is installed, from metadata; None without one.

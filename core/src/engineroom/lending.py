@@ -43,9 +43,12 @@ NUMPY: dict[str, tuple[Any, str]] = {
 class Stage:
     """What the adapters of libraries know about the script on stage, and what they lent to it."""
 
-    def __init__(self, package: Package, settings: Settings, device: str) -> None:
-        """``device`` is the setting as this process has to understand it."""
-        self.package, self.settings, self.device = package, settings, device
+    def __init__(self, package: Package, settings: Settings, device: str, engine: str = "") -> None:
+        """``device`` is the setting as this process has to understand it, ``engine`` the name of
+        the one whose parent class the script has.
+        """
+        self.package, self.settings = package, settings
+        self.device, self.engine = device, engine
         self.lent: dict[str, str] = {}
         self._told: set[str] = set()
         self._is_loaded = False

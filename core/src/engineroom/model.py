@@ -94,7 +94,7 @@ class Model:
         place = own_process or Place(settings.device)
         self.name = name or settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
-        self.stage = Stage(package, settings, place.wanted)
+        self.stage = Stage(package, settings, place.wanted, self.engine.name)
         self.surroundings = Surroundings(package, registry, self.stage)
         # Without a script nothing looks at the working directory: no need to queue for it.
         self._on_stage = self.surroundings if package.script else contextlib.nullcontext()

@@ -19,7 +19,12 @@ class OnnxEngine(Engine):
     model_types = ("ONNX", "ONNXRuntime")
     model_files = ("*.onnx",)
     # Only one of these can be installed, since all of them own the package `onnxruntime`.
-    frameworks = ("onnxruntime>=1.17", "onnxruntime-gpu>=1.17")
+    frameworks = (
+        "onnxruntime>=1.17",
+        "onnxruntime-gpu>=1.17",
+        "onnxruntime-openvino>=1.17",
+        "onnxruntime-cann>=1.17",
+    )
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
         from engineroom_onnx.loader import OnnxPredictor

@@ -1,0 +1,1 @@
+"""Engineroom's engine for MindSpore: MindIR files, and scripts that load checkpoints."""
