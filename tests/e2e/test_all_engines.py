@@ -94,3 +94,31 @@ def test_each_engine_says_which_devices_it_sees():
     rows = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     assert {row["name"]: row["devices"][-1] for row in rows} == dict.fromkeys(SUITES, "cpu")
     assert {row["state"] for row in rows} == {"usable"}
+
+
+LEAVES_IT = """
+from model_service.tfserving_model_service import TfServingBaseService
+
+class Mine(TfServingBaseService):
+    def _postprocess(self, data):
+        return data
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("model.onnx", "onnx reads model.onnx: import model_service.onnx_model_service"),
+        ("lgb.txt", "override _inference to run the model yourself"),
+        ("model.h5", "is a file of Keras 2: load it in a script"),
+    ],
+)
+def test_a_script_that_leaves_the_inference_to_an_engine_that_cannot_read_its_files(
+    package, name, hint
+):
+    path = package(LEAVES_IT, **{name: b"x"})
+    command = [sys.executable, "-m", "engineroom", "serve", path, "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "the script leaves _inference to TfServingBaseService" in done.stderr
+    assert hint in done.stderr

@@ -78,6 +78,13 @@ def test_any_of_several_frameworks_will_do():
     assert engine.framework_version() == f"click {version('click')}"
 
 
+def test_a_missing_framework_of_ours_is_installed_by_its_extra():
+    engine = with_frameworks("no-such-distribution>=2")
+    engine.name = "onnx"
+    with pytest.raises(EngineError, match=r"found none; run: pip install 'engineroom\[onnx\]'"):
+        engine.framework_version()
+
+
 def test_a_framework_that_is_too_old_is_named_with_the_command_that_helps():
     with pytest.raises(EngineError) as caught:
         with_frameworks("pluggy>=999").framework_version()

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engineroom")
 
+OURS = ("onnx", "tensorflow", "pytorch", "mindspore")
+"""Engines that are extras of the distribution, for messages that say what to install."""
+
 
 class Predictor(ABC):
     """A model file, loaded on a device."""
@@ -182,9 +185,11 @@ class Engine(ABC):
         if not self.frameworks:
             return None
         wanted = self.frameworks[0]
+        command = f"pip install --upgrade '{wanted}'"
+        if found is None and self.name in OURS:
+            command = f"pip install 'engineroom[{self.name}]'"
         raise EngineError(
-            f"engine {self.name!r} needs {wanted}, found {found or 'none'}; "
-            f"run: pip install --upgrade '{wanted}'"
+            f"engine {self.name!r} needs {wanted}, found {found or 'none'}; run: {command}"
         )
 
 

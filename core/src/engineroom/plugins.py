@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 
 from engineroom import decoding, encoding, hookspecs, startup_log
-from engineroom.engine import Engine
+from engineroom.engine import OURS, Engine
 from engineroom.errors import EngineError, PluginError
 from engineroom.package import Package
 from engineroom.settings import Settings, env_name
@@ -25,8 +25,6 @@ log = logging.getLogger("engineroom")
 ENGINES = "engineroom.engines"
 PLUGINS = "engineroom.plugins"
 BUILT_IN = (decoding, encoding, startup_log)
-OURS = ("onnx", "tensorflow", "pytorch", "mindspore")
-"""Engines that are extras of the distribution, for messages that say what to install."""
 
 
 class Registry:
