@@ -1,6 +1,7 @@
 """All engines in one environment: one server for a model of each, and none in another's way."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,26 @@ def test_each_engine_says_which_devices_it_sees():
     rows = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
     assert {row["name"]: row["devices"][-1] for row in rows} == dict.fromkeys(SUITES, "cpu")
     assert {row["state"] for row in rows} == {"usable"}
+
+
+TELLS_THREADS = """
+import os
+from model_service.pytorch_model_service import PTServingBaseService
+
+class Mine(PTServingBaseService):
+    def _inference(self, data):
+        return [os.environ.get(name) for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")]
+"""
+
+
+def test_each_of_two_workers_gives_its_script_half_of_the_cores(start_server, package):
+    server = start_server(package(TELLS_THREADS), "--workers", "2")
+    half = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert server.post({"a": 1})[1] == [half, half]
+
+
+def test_one_worker_leaves_its_script_all_of_them(start_server, package):
+    assert start_server(package(TELLS_THREADS)).post({"a": 1})[1] == [None, None]
 
 
 LEAVES_IT = """
