@@ -89,6 +89,15 @@ def test_a_script_that_asks_for_no_device_does_not_run_on_the_cpu_in_silence(tol
     assert re.search("'cuda:2' is not there; here are: cuda:0, cuda:1, cpu", result.stderr)
 
 
+@pytest.mark.parametrize("device", ["mps", "gpu:0"])
+def test_a_device_that_only_the_framework_could_tell_of_is_asked_for_there(told, device):
+    if sys.platform == "darwin":
+        pytest.skip("a machine that may have it")
+    result = serve(told, "--device", device)
+    assert result.returncode == 3
+    assert f"device '{device}' is not there; this engine sees: cpu" in result.stderr
+
+
 def test_more_devices_than_workers_is_a_mistake_that_names_the_way_out(told):
     result = serve(told, "--device", "cuda:0,cuda:1")
     assert result.returncode == 2

@@ -403,8 +403,11 @@ def on_stage(package):
     """Runs lines as a script's: ``on_stage(fake, "npu:1", "ms.set_device('Ascend', 0)")``."""
     opened = open_package(package("x = 1\n"))
 
+    stages = []
+
     def run(fake, device, *lines):
-        adapt(fake, Stage(opened, Settings(), device))
+        stages.append(Stage(opened, Settings(), device))
+        adapt(fake, stages[-1])
         for line in lines:
             exec(compile(line, str(opened.script), "exec"), {"ms": fake})
 
@@ -447,7 +450,8 @@ def test_several_scripts_in_one_process_are_told_apart(on_stage, tmp_path, caplo
     (tmp_path / "other" / "customize_service.py").write_text("")
     other = open_package(tmp_path / "other")
     on_stage(fake, "auto", "ms.set_device('Ascend', 0)")
-    adapt(fake, Stage(other, Settings(), "cpu"))
+    second = Stage(other, Settings(), "cpu")
+    adapt(fake, second)
     exec(compile("ms.set_device('GPU')", str(other.script), "exec"), {"ms": fake})
     caplog.set_level(logging.WARNING)
     assert ["not there" in r.getMessage() for r in caplog.records] == [True, False]

@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from engineroom.devices import Place, listed_devices, machine_devices, narrowed, settle, take_slot
+from engineroom.devices import (
+    Place,
+    listed_devices,
+    machine_devices,
+    narrowed,
+    settle,
+    take_slot,
+    visible_devices,
+)
 from engineroom.errors import DeviceError, SettingError
 from engineroom.settings import Settings
 from engineroom.values import CPU, Device
@@ -83,7 +91,11 @@ def test_a_variable_that_names_cards_makes_none():
 
 
 def test_a_card_nobody_can_count_is_left_to_the_engine():
-    assert narrowed("cuda:3", {}, None)[0] == Place("cuda:0", "cuda:3")
+    assert narrowed("cuda:3", {}, None)[0] == Place("cuda:0", "cuda:3", is_sure=False)
+
+
+def test_the_driver_reads_its_list_up_to_the_first_entry_it_cannot_use():
+    assert visible_devices("cuda", {"CUDA_VISIBLE_DEVICES": "2, 0,-1,1"}, 4) == ["2", "0"]
 
 
 def test_a_device_is_reported_as_the_user_calls_it():
@@ -91,7 +103,11 @@ def test_a_device_is_reported_as_the_user_calls_it():
     assert (device, str(device)) == (Device("cuda", 0), "cuda:1")
 
 
-def test_settling_changes_the_environment_before_any_framework_is_imported(monkeypatch):
+def test_the_name_of_a_device_may_be_in_capitals():
+    assert settle(Settings(device="AUTO")) == Place("auto")
+
+
+def test_settling_hides_the_cards_in_the_environment(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "5")
     assert settle(Settings(device="cpu")) == Place("cpu")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -137,8 +138,9 @@ def test_the_limit_is_the_process_s_and_not_that_of_one_registry():
 def test_who_is_let_in_may_load_what_it_predicts_with():
     engine = Doubler()
     engine.max_concurrency = 1
-    with engine.gate:
-        assert lazy(engine).predict({"x": [[1, 2]]})["y"].tolist() == [[2, 4]]
+    with engine.gate, ThreadPoolExecutor(1) as pool:  # as a script may do that waits for the thread
+        answer = pool.submit(lazy(engine).predict, {"x": [[1, 2]]}).result(5)
+    assert answer["y"].tolist() == [[2, 4]]
 
 
 # --- loading

@@ -1,14 +1,18 @@
 """Names that today's libraries lack, lent to scripts and to nobody else."""
 
+import importlib
 import logging
+import os
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from engineroom import load
-from engineroom.lending import Stage
+from engineroom.errors import DeviceError
+from engineroom.lending import Stage, adapt_numpy, asking, lend
 from engineroom.package import open_package
 from engineroom.settings import Settings
 
@@ -123,11 +127,32 @@ def test_a_column_of_that_name_is_what_others_get(old):
     assert pd.DataFrame({"append": [7]}).append.tolist() == [7]
 
 
-def test_two_packages_in_one_process_both_get_them(old, package):
+def test_several_packages_in_one_process_all_get_them(tmp_path):
+    models = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        script = SCRIPT.format(imports="numpy as np", result="np.int(2.5)")
+        (tmp_path / name / "customize_service.py").write_text(script)
+        models.append(load(tmp_path / name))
+    assert [model({"a": 1}) for model in models] == [2, 2]
+    assert [model.stage.lent for model in models] == [{"np.int": "int"}] * 2
+
+
+def test_a_package_loaded_again_has_the_new_setting(old):
+    assert old("numpy as np", "np.int(2.5)")({"a": 1}) == 2
+    with pytest.raises(Exception, match="no attribute 'int'"):
+        old("numpy as np", "np.int(2.5)", lent_names=False)({"a": 1})
+
+
+def test_a_thousand_packages_leave_no_trail(stage):
+    for _ in range(1000):
+        adapt_numpy(np, stage)
+    assert not hasattr(np, "nonsense")
+
+
+def test_a_method_may_be_taken_from_its_class(old):
     pytest.importorskip("pandas")
-    first = old("pandas as pd", f"{TABLE}.get_values().shape")
-    second = old("pandas as pd", f"{TABLE}.get_values().shape")
-    assert first({"a": 1}) == second({"a": 1}) == (2, 2)
+    assert old("pandas as pd", f"pd.DataFrame.get_values({TABLE}).shape")({"a": 1}) == (2, 2)
 
 
 # --- what an engine builds on
@@ -147,17 +172,17 @@ def test_a_wrapper_can_tell_who_calls_it(stage):
     answers = []
 
     def wrapper():
-        answers.append(stage.asks())
+        answers.append(asking())
 
     wrapper()
     ask(stage, "wrapper()", wrapper=wrapper)
-    assert answers == [False, True]
+    assert answers == [None, stage]
 
 
 def test_a_module_that_answers_for_itself_goes_on_doing_so(stage):
     module = types.ModuleType("lazy")
     vars(module)["__getattr__"] = lambda name: f"own {name}"
-    stage.lend(module, lambda name: ("lent", "new.name") if name == "old" else None)
+    lend(module, lambda name: ("lent", "new.name") if name == "old" else None)
     seen = []
     ask(stage, "seen += [lazy.old, lazy.other]", lazy=module, seen=seen)
     assert [*seen, module.old] == ["lent", "own other", "own old"]
@@ -165,7 +190,7 @@ def test_a_module_that_answers_for_itself_goes_on_doing_so(stage):
 
 
 WATCHING = """
-from engineroom import Engine, hookimpl
+from engineroom import Device, Engine, hookimpl
 
 class Watching(Engine):
     name = "watching"
@@ -174,6 +199,9 @@ class Watching(Engine):
 
     def load(self, path, device, threads):
         raise AssertionError
+
+    def devices(self):
+        return (Device("npu", 1), Device("cpu"))
 
     def after_import(self, module, stage):
         module.adapted_on = stage.device
@@ -199,5 +227,55 @@ def test_an_engine_hears_of_the_import_of_its_framework_by_a_script(
     )
     try:
         assert load(package(script), device="npu:1")({"a": 1}) == ("npu:1", 1, str(library))
+    finally:
+        sys.modules.pop("old_library", None)
+
+
+REFUSING = """
+from engineroom import Engine, hookimpl
+from engineroom.errors import DeviceError
+
+class Refusing(Engine):
+    name = "refusing"
+    parent = "model_service.refusing_model_service.RefusingBaseService"
+    watches = ("old_library",)
+
+    def load(self, path, device, threads):
+        raise AssertionError
+
+    def after_import(self, module, stage):
+        if stage.settings.debug:
+            raise DeviceError("no such device for old_library")
+
+@hookimpl
+def register_engine(register):
+    register(Refusing())
+"""
+IMPORTS_IT = (
+    "import old_library\n"
+    "from model_service.refusing_model_service import RefusingBaseService\n"
+    "class Mine(RefusingBaseService):\n"
+    "    def _inference(self, data):\n"
+    "        return old_library.ORIGINAL\n"
+)
+
+
+@pytest.mark.parametrize("is_imported_before", [True, False])
+def test_a_refused_script_leaves_the_process_and_the_library_as_they_were(
+    install_plugin, package, tmp_path, monkeypatch, is_imported_before
+):
+    install_plugin("refusing", REFUSING)
+    (tmp_path / "site" / "old_library.py").write_text("ORIGINAL = 1\n")
+    if is_imported_before:
+        importlib.import_module("old_library")
+    path = package(IMPORTS_IT)
+    before = os.getcwd(), list(sys.path), list(sys.meta_path), list(sys.argv)
+    try:
+        with pytest.raises(DeviceError, match="no such device"):
+            load(path, debug=True)
+        assert (os.getcwd(), sys.path, sys.meta_path, sys.argv) == before
+        assert "old_library" in sys.modules
+        with ThreadPoolExecutor(1) as pool:  # the stage is free for other threads
+            assert pool.submit(lambda: load(path)({"a": 1})).result(10) == 1
     finally:
         sys.modules.pop("old_library", None)

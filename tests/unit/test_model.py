@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -279,3 +280,56 @@ def test_max_concurrency_holds_over_all_models_of_an_engine(package, services, m
     for thread in threads:
         thread.join()
     assert models[0].service.most == [1]
+
+
+ONE_AT_A_TIME = """
+from engineroom import Engine, hookimpl
+
+class Single(Engine):
+    name = "single"
+    parent = "model_service.single_model_service.SingleBaseService"
+    max_concurrency = 1
+
+    def load(self, path, device, threads):
+        raise AssertionError
+
+@hookimpl
+def register_engine(register):
+    register(Single())
+"""
+SLOW_SINGLE = """
+import time
+from model_service.single_model_service import SingleBaseService
+time.sleep(0.05)
+
+class S(SingleBaseService):
+    def _inference(self, data):
+        time.sleep(0.001)
+        return data
+"""
+
+
+def test_a_load_and_a_prediction_of_an_engine_with_a_limit_do_not_wait_for_each_other_for_ever(
+    install_plugin, tmp_path
+):
+    install_plugin("single", ONE_AT_A_TIME)
+    paths = [tmp_path / name for name in ("one", "two")]
+    for path in paths:
+        path.mkdir()
+        (path / "customize_service.py").write_text(SLOW_SINGLE)
+    predicting, end = load(paths[0]), time.monotonic() + 0.5
+
+    def predict():
+        while time.monotonic() < end:
+            predicting({"a": 1})
+
+    def load_often():
+        while time.monotonic() < end:
+            load(paths[1])
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (predict, load_often)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)

@@ -190,7 +190,14 @@ def test_an_engine_has_a_row_with_its_distribution_s_version(fake_engine):
     ("devices", "state"),
     [
         ("import os; print('cuda:0'); os._exit(11)", "its framework is broken: exit code 11"),
-        ("import time; time.sleep(60)", "did not list its devices within 2 s"),
+        (
+            "import subprocess; subprocess.run(['sleep', '60'])",
+            "did not list its devices within 2 s",
+        ),
+        (
+            "import os; os.write(2, b'\\xc7\\xfd\\xb6\\xaf'); os._exit(1)",
+            "its framework is broken: \ufffd",
+        ),
     ],
 )
 def test_a_framework_that_crashes_or_hangs_is_a_state_too(

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engineroom.endpoint import Predict
 from engineroom.errors import MethodNotAllowedError, NotFoundError
-from engineroom.hosting import Host, make_hosts, open_packages
+from engineroom.hosting import Host, in_url, make_hosts, open_packages
 from engineroom.responses import START, error_response
 from engineroom.settings import Settings
 from engineroom.values import TensorSpec
@@ -119,11 +119,6 @@ class Application(Starlette):
             allow = (error.headers or {}).get("Allow", "")
             known = MethodNotAllowedError(f"{path} takes {allow}, not {method}", allow)
         return error_response(known, request.scope, self.settings)
-
-
-def in_url(name: str) -> str:
-    """A model's name as a part of a path."""
-    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def _predictions(hosts: Sequence[Host]) -> dict[str, Predict]:

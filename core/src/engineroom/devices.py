@@ -7,6 +7,7 @@ imported, so that a script which says ``cuda:0`` gets the card that the server w
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import sys
 import time
@@ -20,8 +21,8 @@ from engineroom.values import CPU, Device, choose_device, parse_device
 VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
 """Read by the CUDA driver and by CANN at their start; both number what is left from 0."""
 FILES = {"cuda": "nvidia", "npu": "davinci"}
-VIRTUAL = ("dxg", "nvgpu", "nvhost-gpu", "nvhost-ctrl")
-"""Device files of machines (WSL, Jetson) that may have a card without a file of its own."""
+VIRTUAL = ("dxg", "nvgpu", "nvhost-gpu", "nvhost-ctrl", "kfd")
+"""Device files of machines (WSL, Jetson, AMD) that may have a card without a file of its own."""
 SLOT_WAIT_S = 5.0
 
 
@@ -31,6 +32,8 @@ class Place:
 
     wanted: str = "auto"
     shown: str = ""
+    is_sure: bool = True
+    """False while nobody has looked whether the device is there."""
 
     def choose(self, there: Sequence[Device]) -> list[Device]:
         """The devices to try in this order: one, unless any will do.
@@ -63,7 +66,12 @@ def visible_devices(kind: str, environ: Mapping[str, str], count: int | None) ->
     listed = environ.get(VISIBLE[kind])
     if listed is None or count == 0:
         return [str(index) for index in range(1 if count is None else count)]
-    return [] if listed.strip() == "-1" else [p.strip() for p in listed.split(",") if p.strip()]
+    # The driver reads no further than the first that it cannot use.
+    return list(itertools.takewhile(lambda part: part not in ("", "-1"), _parts(listed)))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def narrowed(
@@ -80,10 +88,10 @@ def narrowed(
     if kind == "cpu":
         return Place("cpu"), dict.fromkeys(VISIBLE.values(), "")
     if kind not in VISIBLE:
-        return Place(device), {}
+        return Place(device, is_sure=kind == "auto"), {}
     variable, index = VISIBLE[kind], index or 0
     if count is None and variable not in environ:  # the engine will tell whether it is there
-        return Place(f"{kind}:0", f"{kind}:{index}"), {variable: str(index)}
+        return Place(f"{kind}:0", f"{kind}:{index}", is_sure=False), {variable: str(index)}
     seen = visible_devices(kind, environ, count)
     if index >= len(seen):
         names = ", ".join([*(f"{kind}:{i}" for i in range(len(seen))), str(CPU)])
@@ -102,7 +110,7 @@ def listed_devices(settings: Settings) -> list[str]:
     Raises:
         SettingError: not device names, or more of them than workers.
     """
-    devices = [name.strip() for name in settings.device.split(",")]
+    devices = _parts(settings.device.lower())
     try:
         for name in devices:
             parse_device(name)
@@ -126,7 +134,7 @@ def settle(settings: Settings, slots: str | None = None) -> Place:
         SettingError: not a device name.
     """
     devices = listed_devices(settings)
-    slot = take_slot(Path(slots), settings.workers) if slots else 0
+    slot = take_slot(Path(slots), settings.workers) if slots and len(devices) > 1 else 0
     device = devices[slot % len(devices)]
     kind, _ = parse_device(device)
     place, variables = narrowed(
@@ -134,6 +142,12 @@ def settle(settings: Settings, slots: str | None = None) -> Place:
     )
     os.environ.update(variables)
     return place
+
+
+def unsettled(settings: Settings) -> Place:
+    """The place of a model in a process that is not its own: nothing is hidden there."""
+    wanted = settings.device.strip().lower()
+    return Place(wanted, is_sure=wanted in ("auto", "cpu"))
 
 
 def take_slot(folder: Path, count: int) -> int:

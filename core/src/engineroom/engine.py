@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -60,25 +61,7 @@ class Predictor(ABC):
         """Give back what the garbage collector does not."""
 
 
-class Gate:
-    """Lets a number of threads in; one that is in may enter again."""
-
-    def __init__(self, count: int) -> None:
-        self._free, self._inside = threading.BoundedSemaphore(count), threading.local()
-
-    def __enter__(self) -> None:
-        depth = getattr(self._inside, "depth", 0)
-        if depth == 0:
-            self._free.acquire()
-        self._inside.depth = depth + 1
-
-    def __exit__(self, *_: object) -> None:
-        self._inside.depth -= 1
-        if self._inside.depth == 0:
-            self._free.release()
-
-
-_gates: dict[tuple[type, int], Gate] = {}
+_gates: dict[tuple[type, int], threading.BoundedSemaphore] = {}
 
 
 class Engine(ABC):
@@ -143,8 +126,10 @@ class Engine(ABC):
         return self._made_service_class
 
     def template(self) -> Path | None:
-        """The folder that ``engineroom init`` copies, or None."""
-        return None
+        """The folder that ``engineroom init`` copies: ``template/`` beside the plugin, or None."""
+        file = sys.modules[type(self).__module__].__file__
+        folder = Path(file or "").parent / "template"
+        return folder if file and folder.is_dir() else None
 
     def why_not(self, package: Package) -> str | None:
         """Why the files of ``package`` cannot be served alone, if this engine knows them."""
@@ -162,12 +147,12 @@ class Engine(ABC):
 
     @functools.cached_property
     def gate(self) -> contextlib.AbstractContextManager[Any]:
-        """Held while the framework works; lets ``max_concurrency`` threads of this process in."""
+        """Held during a load, a warm-up and a request; lets ``max_concurrency`` threads in."""
         if self.max_concurrency is None:
             return contextlib.nullcontext()
         # Every engineroom.load() makes an engine anew, and the framework is the process's.
         key = (type(self), self.max_concurrency)
-        return _gates.setdefault(key, Gate(self.max_concurrency))
+        return _gates.setdefault(key, threading.BoundedSemaphore(self.max_concurrency))
 
     def framework_version(self) -> str | None:
         """``name version`` of the framework that is installed, from metadata; None without one.
@@ -219,7 +204,7 @@ class LazyPredictor:
         self.engine.framework_version()
         try:
             there = self.engine.devices()
-        except (ImportError, OSError, RuntimeError) as error:
+        except Exception as error:  # libraries that do not fit each other raise anything
             raise EngineError(
                 f"engine {self.engine.name!r}: its framework is installed and cannot be used: "
                 f"{type(error).__name__}: {error}"
@@ -235,12 +220,12 @@ class LazyPredictor:
         return self.predictor.device if self.predictor is not None else self.devices[0]
 
     def load(self) -> Predictor:
-        """The predictor, loaded by the first caller.
+        """The predictor, loaded by the first caller, who holds the engine's gate.
 
         Raises:
             LoadError: no framework, device or model file, or one that cannot be used.
         """
-        with self.engine.gate, self._lock:
+        with self._lock:
             if self.predictor is None:
                 if isinstance(self.path, LoadError):
                     raise self.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from engineroom.settings import Settings
 log = logging.getLogger("engineroom")
 
 _one_load = threading.Lock()
-"""Held during a load: no framework expects to be imported while another one is."""
+"""Held while a server loads: no framework expects to be imported while another one is."""
 
 
 T = TypeVar("T")
@@ -47,6 +48,11 @@ def run_apart(work: Callable[[], T]) -> T:
     return results[0]
 
 
+def in_url(name: str) -> str:
+    """A model's name as a part of a path."""
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
 def open_packages(paths: Sequence[tuple[str, Path]], settings: Settings) -> dict[str, Package]:
     """The packages that one server serves, by the name of their model.
 
@@ -62,8 +68,8 @@ def open_packages(paths: Sequence[tuple[str, Path]], settings: Settings) -> dict
     for given, path in paths:
         package = open_package(path)
         name = given or settings.name or package.name
-        if name in opened:
-            raise SettingError(f"two packages are called {name!r}; write NAME=PATH")
+        if in_url(name) in map(in_url, opened):
+            raise SettingError(f"two packages are called {in_url(name)!r}; write NAME=PATH")
         if package.script and len(paths) > 1:
             raise PackageError(
                 f"{package.script}: a package with a script needs a server of its own, since a "
@@ -100,6 +106,7 @@ class Host:
         self.in_background = in_background
         self.runner: Runner | None = None
         self._loading: threading.Thread | None = None
+        self._stopping = False
         self._lock = threading.Lock()
 
     @property
@@ -134,15 +141,18 @@ class Host:
 
     def stop(self) -> None:
         """Finish what is queued, within ``drain_s``, then unload."""
+        with self._lock:
+            self._stopping = True
+            runner, self.runner = self.runner, None
         self.model.drain()
-        if self.runner is not None:
-            self.runner.stop(self.settings.drain_s)
-            self.runner = None
+        if runner is not None:
+            runner.stop(self.settings.drain_s)
             self.model.unload()
 
     def _begin(self) -> None:
         with self._lock:
             if self._loading is None or self.model.state is State.STOPPED:
+                self._stopping = False
                 # Not a daemon: the script's own threads would inherit that, and could then not be
                 # told from those that their author has made to run for ever.
                 self._loading = threading.Thread(
@@ -151,25 +161,29 @@ class Host:
                 self._loading.start()
 
     def _load(self) -> None:
-        model = self.model
+        model, runners = self.model, list[Runner]()
+
+        def warm_up(work: Callable[[], None]) -> None:
+            limit = self.settings.max_queue_size
+            runners.append(Runner(model.answer, model.turn, model.threads, limit, work))
+            runners[0].wait_until_prepared()
+
         try:
             with _one_load, own_event_loop():
-                model.load()
+                if self._stopping:
+                    model.state = State.STOPPED
+                    return
+                model.load(warm_up)
         except LoadError as error:
             log.error("%s", error, exc_info=error if self.settings.debug else None)
-            return
-        if model.state is not State.READY:  # the server has begun to stop meanwhile
+        with self._lock:
+            if model.state is State.READY and not self._stopping:
+                (self.runner,) = runners
+                return
+        for runner in runners:
+            runner.stop(0)
+        if model.state is not State.FAILED:  # the server has begun to stop meanwhile
             model.unload()
-            return
-        runner = Runner(
-            model.answer,
-            model.turn,
-            model.threads,
-            self.settings.max_queue_size,
-            prepare=model.warm_up_thread,
-        )
-        runner.wait_until_prepared()
-        self.runner = runner
 
     async def _wait(self, timeout_s: float | None) -> None:
         """Return when the load has ended, well or badly, or the time is up."""

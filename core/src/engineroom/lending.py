@@ -10,6 +10,7 @@ import functools
 import importlib
 import logging
 import sys
+import weakref
 from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("engineroom")
 
 Find: TypeAlias = Callable[[str], "tuple[Any, str] | None"]
-
-PASSED_OVER = ("<frozen importlib", __file__)
 
 MOVED = {"sklearn.externals.joblib": "joblib"}
 """Modules that a script may still import under their old name."""
@@ -40,8 +39,11 @@ NUMPY: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+_stages: list[weakref.ref[Stage]] = []
+
+
 class Stage:
-    """What the adapters of libraries know about the script on stage, and what they lent to it."""
+    """What the adapters of libraries know about a script, and what was lent to it."""
 
     def __init__(self, package: Package, settings: Settings, device: str, engine: str = "") -> None:
         """``device`` is the setting as this process has to understand it, ``engine`` the name of
@@ -51,47 +53,16 @@ class Stage:
         self.device, self.engine = device, engine
         self.lent: dict[str, str] = {}
         self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._is_loaded = False
+        # Newest first: a package that is loaded again, with another setting, means that one.
+        _stages[:] = [weakref.ref(self), *(known for known in _stages if known() is not None)]
 
-    def asks(self) -> bool:
-        """Whether the function that calls this was called by code of the package."""
-        return self._is_script(sys._getframe(2))
-
-    def _is_script(self, frame: FrameType | None) -> bool:
-        # `from library import name` asks through the import system, and where several packages
-        # have been on stage, one of our own functions asks the next.
-        while frame is not None and frame.f_code.co_filename.startswith(PASSED_OVER):
-            frame = frame.f_back
-        return frame is not None and self.package.owns(frame.f_code.co_filename)
-
-    def lend(self, module: ModuleType, find: Find, shown: str = "") -> None:
-        """Answer the package when it asks ``module`` for a name it lacks.
-
-        ``find(name)`` gives the value and its modern spelling, or None for a name it does not know.
-        ``shown`` is the module as scripts write it, when its ``__name__`` is another.
-        """
-        if not self.settings.lent_names:
-            return
-        previous = vars(module).get("__getattr__")
-
-        def lend_missing(name: str) -> Any:
-            if not name.startswith("__") and self._is_script(sys._getframe(1)):
-                found = find(name)
-                if found is not None:
-                    self.note(f"{shown or module.__name__}.{name}", found[1])
-                    return found[0]
-            if previous is not None:
-                return previous(name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-
-        vars(module)["__getattr__"] = lend_missing
-
-    def lend_method(self, cls: type, name: str, method: Callable[..., Any], modern: str) -> None:
-        """Likewise for a method of a class: one that takes the object first."""
-        if self.settings.lent_names and not hasattr(cls, name):
-            previous = vars(cls).get(name)
-            lent = LentMethod(self, f"{cls.__name__}.{name}", method, modern, previous)
-            setattr(cls, name, lent)
+    def warn(self, message: str) -> None:
+        """Log a warning about the script, once."""
+        if message not in self._warned:
+            self._warned.add(message)
+            log.warning("%s", message)
 
     def note(self, name: str, modern: str) -> None:
         """``name`` was lent; ``modern`` is how one writes it today."""
@@ -109,42 +80,78 @@ class Stage:
             log.info("lent to the script, with today's spelling: %s", pairs)
 
 
+def asking() -> Stage | None:
+    """The stage of the script that called the function which calls this; None: no script did."""
+    return _stage_of(sys._getframe(2))
+
+
+def _stage_of(frame: FrameType | None) -> Stage | None:
+    # `from library import name` asks through the import system.
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    for known in _stages if frame is not None else ():
+        stage = known()
+        if stage is not None and frame and stage.package.owns(frame.f_code.co_filename):
+            return stage
+    return None
+
+
+def lend(module: ModuleType, find: Find, shown: str = "") -> None:
+    """Answer scripts that ask ``module`` for a name it lacks. To do so again changes nothing.
+
+    ``find(name)`` gives the value and its modern spelling, or None for a name it does not know.
+    ``shown`` is the module as scripts write it, when its ``__name__`` is another.
+    """
+    previous = vars(module).get("__getattr__")
+    if getattr(previous, "__module__", None) == __name__:
+        return
+
+    def lend_missing(name: str) -> Any:
+        stage = None if name.startswith("__") else asking()
+        found = find(name) if stage is not None and stage.settings.lent_names else None
+        if stage is not None and found is not None:
+            stage.note(f"{shown or module.__name__}.{name}", found[1])
+            return found[0]
+        if previous is not None:
+            return previous(name)
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+    vars(module)["__getattr__"] = lend_missing
+
+
 class LentMethod:
-    """A method that only the package finds."""
+    """A method that only scripts find. The function takes the object first."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        name: str,
-        method: Callable[..., Any],
-        modern: str,
-        previous: LentMethod | None,
-    ) -> None:
-        """``previous``: the same, lent to another package."""
-        self.stage, self.name, self.method, self.modern = stage, name, method, modern
-        self.previous = previous
+    def __init__(self, name: str, method: Callable[..., Any], modern: str) -> None:
+        self.name, self.method, self.modern = name, method, modern
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is not None and self.stage.asks():
-            self.stage.note(self.name, self.modern)
-            return functools.partial(self.method, instance)
-        if self.previous is not None:
-            return self.previous.__get__(instance, owner)
-        raise AttributeError(f"no attribute {self.name!r}")
+    def __get__(self, instance: Any, owner: type) -> Any:
+        stage = asking()
+        if stage is None or not stage.settings.lent_names:
+            name = self.name.rpartition(".")[2]
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
+        stage.note(self.name, self.modern)
+        return self.method if instance is None else functools.partial(self.method, instance)
 
 
-def adapt_numpy(module: ModuleType, stage: Stage) -> None:
+def lend_method(cls: type, name: str, method: Callable[..., Any], modern: str) -> None:
+    """Likewise for a method of a class that lacks it."""
+    if not hasattr(cls, name):
+        setattr(cls, name, LentMethod(f"{cls.__name__}.{name}", method, modern))
+
+
+def adapt_numpy(module: ModuleType, _stage: Stage) -> None:
     """``np.int`` and its like."""
-    stage.lend(module, NUMPY.get, "np")
+    lend(module, NUMPY.get, "np")
 
 
-def adapt_pandas(module: ModuleType, stage: Stage) -> None:
+def adapt_pandas(module: ModuleType, _stage: Stage) -> None:
     """``get_values``, gone since pandas 1.0, and ``append``, gone since 2.0."""
     pd: Any = module
     for cls in (pd.DataFrame, pd.Series, pd.Index):
-        stage.lend_method(cls, "get_values", lambda data: data.to_numpy(), "to_numpy()")
-    stage.lend_method(pd.DataFrame, "append", functools.partial(_append, pd), "pd.concat")
-    stage.lend_method(pd.Series, "append", functools.partial(_append, pd), "pd.concat")
+        lend_method(cls, "get_values", lambda data: data.to_numpy(), "to_numpy()")
+    lend_method(pd.DataFrame, "append", functools.partial(_append, pd), "pd.concat")
+    lend_method(pd.Series, "append", functools.partial(_append, pd), "pd.concat")
 
 
 def _append(
@@ -182,7 +189,7 @@ ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
 
 
 def moved_module(name: str) -> str | None:
-    """The name that the module ``name`` has today, if that can be imported and the old cannot."""
+    """The name that the module ``name`` has today; None for one that never moved."""
     for old, new in MOVED.items():
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]

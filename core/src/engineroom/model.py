@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import enum
 import inspect
-import itertools
 import logging
 import os
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engineroom.devices import Place
+from engineroom.devices import Place, unsettled
 from engineroom.engine import LazyPredictor, Predictor
 from engineroom.errors import (
     LoadError,
@@ -91,7 +90,7 @@ class Model:
         """
         self.package, self.settings, self.registry = package, settings, registry
         self.own_process = own_process is not None
-        place = own_process or Place(settings.device)
+        place = own_process or unsettled(settings)
         self.name = name or settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
         self.stage = Stage(package, settings, place.wanted, self.engine.name)
@@ -105,6 +104,7 @@ class Model:
         self.error: LoadError | None = None
         self._service: Service | None = None
         self._turn: contextlib.AbstractContextManager[Any] = threading.Lock()
+        self._warming, self._is_warm = threading.Lock(), False
 
     # --- what it is
 
@@ -154,8 +154,11 @@ class Model:
 
     # --- load
 
-    def load(self) -> None:
+    def load(self, in_threads: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Load the script and the model file, wait for the script's threads, warm up.
+
+        ``in_threads(warm_up)`` calls ``warm_up`` in each thread that is going to predict; without
+        it this thread warms up.
 
         Raises:
             LoadError: with a message that a person can act on; the state is then FAILED.
@@ -164,7 +167,12 @@ class Model:
         try:
             self._timed(self._load, self.registry.hook.after_load)
             self._advance(State.LOADING, State.WARMING)
-            self._timed(self._warm_up, self.registry.hook.after_warm_up)
+            self._is_warm = False
+
+            def warm_up() -> None:
+                in_threads(self._warm_up) if in_threads is not None else self._warm_up()
+
+            self._timed(warm_up, self.registry.hook.after_warm_up)
         except LoadError as error:
             self._fail(error)
             raise
@@ -181,6 +189,7 @@ class Model:
             self.state = following
 
     def _fail(self, error: LoadError) -> None:
+        self.predictor.close()
         self.error, self.state = error, State.FAILED
 
     def _timed(self, work: Callable[[], None], hook: Callable[..., Any]) -> None:
@@ -197,7 +206,8 @@ class Model:
             if self.package.script:
                 self.surroundings.stay()
         try:
-            with self._on_stage, standing_behind(self.predictor):
+            # The stage first and then the gate, everywhere, or two threads wait for each other.
+            with self._on_stage, self.engine.gate, standing_behind(self.predictor):
                 self._service = self._make_service()
         finally:
             revive()
@@ -220,6 +230,8 @@ class Model:
         parent = self.engine.service_class()
         if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
             self.predictor.load()
+        elif not self.predictor.place.is_sure:
+            _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
         return service
 
     def _set_environment(self) -> None:
@@ -280,6 +292,16 @@ class Model:
     # --- warm-up
 
     def _warm_up(self) -> None:
+        """In the first thread everything, in the others what frameworks prepare for each thread."""
+        with self._warming:
+            if self._is_warm and self.predictor.predictor is not None:
+                with self.engine.gate:
+                    self.predictor.predictor.warm_up()
+            elif not self._is_warm:
+                self._warm_up_all()
+                self._is_warm = True
+
+    def _warm_up_all(self) -> None:
         if self.predictor.predictor is not None:
             self._warm_up_engine(self.predictor.predictor)
         for path, data in examples(self.package, self.inputs):
@@ -287,17 +309,6 @@ class Model:
                 self.call(data)
             except RequestError as error:
                 raise WarmUpError(f"{path}: the example failed: {error}") from error
-
-    def warm_up_thread(self) -> None:
-        """Run once more in a thread that is going to predict: frameworks prepare each thread."""
-        try:
-            if self.predictor.predictor is not None:
-                with self.engine.gate:
-                    self.predictor.predictor.warm_up()
-            for _, data in itertools.islice(examples(self.package, self.inputs), 1):
-                self.call(data)
-        except Exception as error:  # the warm-up proper has judged the model
-            log.debug("the warm-up of a thread failed: %s", error)
 
     def _warm_up_engine(self, predictor: Predictor) -> None:
         try:
@@ -343,7 +354,7 @@ class Model:
         take_step_times()
         service = self.service
         try:
-            with self.engine.gate, self._on_stage:
+            with self._on_stage, self.engine.gate:
                 return service.inference(data)
         except BaseException as error:
             reraise_interrupt(error)

@@ -101,10 +101,11 @@ class Runner:
     ) -> None:
         """``turn`` is held from the moment a job is taken, so that no job starts late behind it.
 
-        ``prepare`` runs once in each thread before its first job.
+        ``prepare`` runs in each thread before its first job, and the first thread that fails in it
+        is reported by :meth:`wait_until_prepared`.
         """
         self._prepare = prepare
-        self._prepared = threading.Semaphore(0)
+        self._prepared: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._work, self._turn, self._max = work, turn, max_queue_size
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -122,9 +123,11 @@ class Runner:
             thread.start()
 
     def wait_until_prepared(self) -> None:
-        """Return when each thread could take a job at once."""
+        """Return when each thread could take a job at once; raise what one has raised instead."""
         for _ in self._threads:
-            self._prepared.acquire()
+            error = self._prepared.get()
+            if error is not None:
+                raise error
 
     def check_room(self) -> None:
         """Refuse a request before its body is read.
@@ -209,13 +212,17 @@ class Runner:
 
     def _run(self) -> None:
         with own_event_loop():
-            try:
-                if self._prepare is not None:
-                    with self._turn:
-                        self._prepare()
-            finally:
-                self._prepared.release()
+            self._prepared.put(self._preparation_error())
             self._take_jobs()
+
+    def _preparation_error(self) -> BaseException | None:
+        try:
+            if self._prepare is not None:
+                with self._turn:
+                    self._prepare()
+        except BaseException as error:
+            return error
+        return None
 
     def _take_jobs(self) -> None:
         while (job := self._queue.get()) is not None:

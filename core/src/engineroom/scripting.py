@@ -59,6 +59,8 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
         self._adapted: set[str] = set()
+        self.refusal: LoadError | None = None
+        """What an adapter had against the script's use of a library."""
 
     # --- on stage
 
@@ -66,10 +68,19 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if self._stays:
             return
         _stage.acquire()
+        try:
+            adapters = self._adapters  # imports plugins, which is not to come by find_spec
+            if self._depth == 0:
+                self._before, self._cwd, self._argv = set(sys.modules), os.getcwd(), sys.argv
+                self._set_up()
+        except BaseException:
+            _stage.release()
+            raise
         self._depth += 1
         if self._depth == 1:
-            self._before, self._cwd, self._argv = set(sys.modules), os.getcwd(), sys.argv
-            self._set_up()
+            for name in adapters:
+                if name in sys.modules:
+                    self._adapt(sys.modules[name])
 
     def __exit__(self, *_: object) -> None:
         if self._stays:
@@ -87,15 +98,11 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._stays = True
 
     def _set_up(self) -> None:
-        adapters = self._adapters  # imports plugins, which is not to come by here
+        os.chdir(self.package.root)
         sys.modules.update(self._modules)
         sys.path[:0] = self.paths
         sys.meta_path.insert(0, self)
-        os.chdir(self.package.root)
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
-        for name in adapters:
-            if name in sys.modules:
-                self._adapt(sys.modules[name])
 
     def _tear_down(self) -> None:
         os.chdir(self._cwd)
@@ -112,7 +119,9 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def _owns(self, name: str, module: types.ModuleType) -> bool:
         if name.partition(".")[0] in LENT:
             return True
-        return self.package.owns(getattr(module, "__file__", None) or "")
+        return moved_module(name) is not None or self.package.owns(
+            getattr(module, "__file__", None) or ""
+        )
 
     # --- importing
 
@@ -130,8 +139,13 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = module.__name__
         if name not in self._adapted:
             self._adapted.add(name)
-            for adapt in self._adapters[name]:
-                adapt(module, self.stage)
+            try:
+                for adapt in self._adapters[name]:
+                    adapt(module, self.stage)
+            except LoadError as error:
+                # Not now: an import that fails half way leaves a library that cannot be imported
+                # again.
+                self.refusal = self.refusal or error
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -177,10 +191,11 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
         def execute_and_adapt(module: types.ModuleType) -> None:
             execute(module)
-            self._adapt(module)
+            if module.__name__ == name:
+                self._adapt(module)
 
-        # This one object's, which nothing else uses: a loader of our own would have to stand for
-        # it in everything that reads a module's source or its data.
+        # This object's method: a loader of our own would have to stand for it in everything that
+        # reads a module's source or its data.
         vars(spec.loader)["exec_module"] = execute_and_adapt
         return spec
 
@@ -264,17 +279,21 @@ def make_service(
     """
     with watched_threads(package, load_timeout_s):
         cls = _load_class(package, surroundings)
+        if surroundings.refusal is not None:
+            raise surroundings.refusal
         arguments = (name, path)
         try:
             service = cls(*arguments[2 - _arity(cls) :])
-        except LoadError:
-            raise
         except BaseException as error:
             reraise_interrupt(error)
+            if isinstance(error, LoadError) or surroundings.refusal is not None:
+                raise surroundings.refusal or error from error
             place = place_of(error, package) or str(package.script)
             raise ScriptError(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
             ) from error
+    if surroundings.refusal is not None:  # of what the constructor has imported
+        raise surroundings.refusal
     for key, value in zip(("model_name", "model_path"), arguments, strict=True):
         vars(service).setdefault(key, value)
     return service
@@ -294,10 +313,10 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         # Compiled here and not by the loader, whose cache misses a change within the same second.
         code = compile(tree, str(script), "exec", dont_inherit=True)
         exec(code, vars(module))
-    except LoadError:
-        raise
     except BaseException as error:
         reraise_interrupt(error)
+        if isinstance(error, LoadError) or surroundings.refusal is not None:
+            raise surroundings.refusal or error from error
         raise ScriptError(_import_failure(error, package)) from error
     return _service_class(module, package, surroundings.parents)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,12 @@ def probe(names: Sequence[str]) -> dict[str, list[str] | EngineError]:
     command = [sys.executable, "-m", __name__]
     running = {
         name: subprocess.Popen(
-            [*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",  # drivers write in the encoding of their country
+            start_new_session=True,
         )
         for name in names
     }
@@ -35,7 +41,7 @@ def _answer(process: subprocess.Popen[str]) -> list[str] | EngineError:
     try:
         output, errors = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with its children, who hold the pipes
         process.communicate()
         return EngineError(f"its framework did not list its devices within {TIMEOUT_S:g} s")
     for line in output.splitlines():
@@ -51,7 +57,7 @@ def main(name: str) -> None:
     engine = Registry().engine(name)
     for variable, value in engine.environment(None).items():
         os.environ.setdefault(variable, value)
-    print(MARK + json.dumps([str(device) for device in engine.devices()]))  # noqa: T201
+    print("\n" + MARK + json.dumps([str(device) for device in engine.devices()]))  # noqa: T201
 
 
 if __name__ == "__main__":

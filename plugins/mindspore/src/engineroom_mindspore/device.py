@@ -10,23 +10,20 @@ import contextlib
 import dataclasses
 import functools
 import io
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from engineroom.errors import DeviceError
-from engineroom.lending import Stage
+from engineroom.lending import Stage, asking
 from engineroom.values import CPU, Device, choose_device, parse_device
-
-log = logging.getLogger("engineroom")
 
 TARGETS = {"npu": "Ascend", "cuda": "GPU", "cpu": "CPU"}
 KINDS = {"Ascend": "npu", "Davinci": "npu", "GPU": "cuda", "CPU": "cpu"}
 
 # What we know of the process is kept in the module, because it is the module's state.
-PLACED, STAGES = "_engineroom_device", "_engineroom_stages"
+PLACED = "_engineroom_device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +117,7 @@ def adapt(ms: Any, stage: Stage) -> None:
     # A script under another engine's parent class may have a device that MindSpore lacks.
     if parse_device(stage.device)[0] != "auto" and stage.engine in ("", "mindspore"):
         place(ms, choose_device(stage.device, devices(ms)))
-    if STAGES not in vars(ms):
-        setattr(ms, STAGES, {})
-        _wrap(ms)
-    vars(ms)[STAGES].setdefault(stage, set())
+    _wrap(ms)
 
 
 @functools.cache
@@ -138,28 +132,27 @@ def meet_numpy(ms: Any) -> None:
             ms.Tensor([1.0]) + 1
 
 
+@functools.cache  # once, for all scripts of the process
 def _wrap(ms: Any) -> None:
-    stages: dict[Stage, set[str]] = vars(ms)[STAGES]
     set_context, set_device = ms.set_context, ms.set_device
 
     @functools.wraps(set_context)
     def set_context_here(**settings: Any) -> None:
-        for stage in stages:
-            if stage.asks() and settings.get("device_target", "CPU") in KINDS:
-                target = settings.pop("device_target", None)
-                device_id = settings.pop("device_id", None)
-                if (target, device_id) != (None, None):
-                    _follow(ms, stage, target, device_id)
-                break
+        stage = asking()
+        if stage is not None and settings.get("device_target", "CPU") in KINDS:
+            target = settings.pop("device_target", None)
+            device_id = settings.pop("device_id", None)
+            if (target, device_id) != (None, None):
+                _follow(ms, stage, target, device_id)
         set_context(**settings)
 
     @functools.wraps(set_device)
     def set_device_here(device_target: Any, device_id: Any = None) -> None:
-        for stage in stages:
-            if stage.asks() and device_target in KINDS:
-                return _follow(ms, stage, device_target, device_id)
-        set_device(device_target, device_id)
-        return None
+        stage = asking()
+        if stage is not None and device_target in KINDS:
+            _follow(ms, stage, device_target, device_id)
+        else:
+            set_device(device_target, device_id)
 
     ms.set_context = ms.context.set_context = set_context_here
     ms.set_device = ms.device_manager.set_device = set_device_here
@@ -167,8 +160,6 @@ def _wrap(ms: Any) -> None:
 
 def _follow(ms: Any, stage: Stage, target: str | None, device_id: int | None) -> None:
     choice = select(stage.device, devices(ms), target, device_id)
-    told: set[str] = vars(ms)[STAGES][stage]
-    if choice.warning and choice.warning not in told:
-        told.add(choice.warning)
-        log.warning("%s", choice.warning)
+    if choice.warning:
+        stage.warn(choice.warning)
     place(ms, choice.device)

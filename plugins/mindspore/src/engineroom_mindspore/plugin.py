@@ -58,9 +58,6 @@ class MindSporeEngine(Engine):
 
         return SingleNodeService
 
-    def template(self) -> Path:
-        return Path(__file__).parent / "template"
-
 
 @hookimpl
 def register_engine(register: Callable[[Engine], None]) -> None:

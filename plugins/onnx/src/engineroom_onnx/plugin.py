@@ -41,9 +41,6 @@ class OnnxEngine(Engine):
 
         return OnnxServingBaseService
 
-    def template(self) -> Path:
-        return Path(__file__).parent / "template"
-
 
 @hookimpl
 def register_engine(register: Callable[[Engine], None]) -> None:

@@ -5,42 +5,29 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
-import weakref
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
-from engineroom.lending import Stage
+from engineroom.lending import Stage, asking
 from engineroom_pytorch.device import devices
 from engineroom_pytorch.files import is_torchscript
 
 log = logging.getLogger("engineroom")
-Stages: TypeAlias = "list[weakref.ref[Stage]]"
 KINDS = ("cuda", "npu", "mps")
 
 
-def adapt(torch: ModuleType, stage: Stage) -> None:
-    """Let the loading functions of ``torch`` know the script of ``stage``.
+def adapt(torch: Any) -> None:
+    """Let the loading functions of ``torch`` heed the settings of the script that calls them.
 
-    There is one wrapper for all the scripts of a process, and it does nothing for other callers.
+    They do nothing for other callers, and to adapt them again changes nothing.
     """
-    stages: Stages | None = getattr(torch.load, "engineroom_stages", None)
-    if stages is None:
-        stages = _adapt(torch)
-    # Newest first: a package that is loaded again, with another setting, means that one.
-    stages[:] = [weakref.ref(stage), *(known for known in stages if known() is not None)]
-
-
-def _adapt(torch: Any) -> Stages:
-    stages: Stages = []
     original, original_jit = torch.load, torch.jit.load
+    if original.__module__ == __name__:
+        return
 
-    @functools.wraps(original)
+    @functools.wraps(original, assigned=("__name__", "__qualname__", "__doc__"))
     def load(f: Any, map_location: Any = None, *args: Any, **options: Any) -> Any:
-        for known in stages:
-            stage = known()
-            if stage is not None and stage.asks():
-                break
-        else:
+        stage = asking()
+        if stage is None:
             return original(f, map_location, *args, **options)
         if "weights_only" not in options and is_torchscript(f):
             return original_jit(f, _jit_location(torch, map_location, stage))
@@ -56,16 +43,12 @@ def _adapt(torch: Any) -> Stages:
 
     @functools.wraps(original_jit)
     def load_jit(f: Any, map_location: Any = None, *args: Any, **options: Any) -> Any:
-        for known in stages:
-            stage = known()
-            if stage is not None and stage.asks():
-                map_location = _jit_location(torch, map_location, stage)
-                break
+        stage = asking()
+        if stage is not None:
+            map_location = _jit_location(torch, map_location, stage)
         return original_jit(f, map_location, *args, **options)
 
     torch.load, torch.jit.load = load, load_jit
-    load.engineroom_stages = stages  # type: ignore[attr-defined]
-    return stages
 
 
 def _advice(file: Any, error: Exception) -> str:

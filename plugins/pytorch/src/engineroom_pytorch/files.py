@@ -46,9 +46,13 @@ def kind_of(path: Path) -> Literal["torchscript", "exported"]:
 
 def is_torchscript(file: Any) -> bool:
     """Whether ``file``, the argument of a torch.load, is a TorchScript archive."""
-    if not isinstance(file, str | Path) or not zipfile.is_zipfile(file):
+    if not isinstance(file, str | Path):
         return False
-    return any(name.endswith("constants.pkl") for name in _entries(Path(file)))
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False  # torch.load says what is wrong with it
 
 
 def _entries(path: Path) -> list[str]:

@@ -40,10 +40,10 @@ class PyTorchEngine(Engine):
         # Read when torch is imported: the start value of every thread, also of a script's own.
         return {"OMP_NUM_THREADS": str(threads)} if threads else {}
 
-    def after_import(self, module: ModuleType, stage: Stage) -> None:
+    def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
         from engineroom_pytorch.checkpoints import adapt
 
-        adapt(module, stage)
+        adapt(module)
 
     def needs_model_file(self, service: Service) -> bool:
         return getattr(service, "model", None) is None
@@ -52,9 +52,6 @@ class PyTorchEngine(Engine):
         from engineroom_pytorch.service import PTServingBaseService
 
         return PTServingBaseService
-
-    def template(self) -> Path:
-        return Path(__file__).parent / "template"
 
 
 @hookimpl

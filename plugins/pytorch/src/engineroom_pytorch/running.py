@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from engineroom_pytorch.values import as_tensor, changed
 
 log = logging.getLogger("engineroom")
 _moving = threading.Lock()
+_homes: weakref.WeakKeyDictionary[nn.Module, torch.device] = weakref.WeakKeyDictionary()
+"""Where scripts had the modules that have been moved."""
 
 DEPENDS_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -34,10 +37,10 @@ class RunningModule:
         """``behind`` is the engine's side of the service; None outside Engineroom."""
         self.module = module
         self.threads: int | None = behind.threads if behind is not None else None
-        self.home: torch.device | None = None
         if behind is not None:
             with _moving:
                 self._move(behind)
+        self.home = _homes.get(module)
         if any(part.training and isinstance(part, DEPENDS_ON_MODE) for part in module.modules()):
             log.warning(
                 "self.model is in training mode, so dropout and batch statistics depend on chance "
@@ -52,7 +55,7 @@ class RunningModule:
         (home,) = devices
         chosen, any_will_do = behind.chosen_device(), behind.place.wanted == "auto"
         place = torch_device(chosen)
-        if home == place or (any_will_do and home.type != "cpu"):
+        if home == place or self.module in _homes or (any_will_do and home.type != "cpu"):
             return
         try:
             move(lambda: self.module.to(place), chosen, "self.model")
@@ -62,7 +65,7 @@ class RunningModule:
                 raise
             log.warning("%s; it stays on %s, since no device was asked for", error, home)
         else:
-            self.home = home
+            _homes[self.module] = home
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         weight = next(itertools.chain(self.module.parameters(), self.module.buffers()), None)

@@ -56,10 +56,11 @@ class TensorFlowEngine(Engine):
         return TensorFlowPredictor(path, device, threads)
 
     def devices(self) -> tuple[Device, ...]:
-        from engineroom_tensorflow.device import devices
-        from engineroom_tensorflow.quiet import import_tensorflow
+        import tensorflow
 
-        return devices(import_tensorflow())
+        from engineroom_tensorflow.device import devices
+
+        return devices(tensorflow)
 
     def environment(self, threads: int | None) -> dict[str, str]:
         counts = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -73,18 +74,15 @@ class TensorFlowEngine(Engine):
             **(dict.fromkeys(counts, str(threads)) if threads else {}),
         }
 
-    def after_import(self, module: ModuleType, stage: Stage) -> None:
+    def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
         from engineroom_tensorflow.tf1 import lend_names
 
-        lend_names(module, stage)
+        lend_names(module)
 
     def service_class(self) -> type[Service]:
         from engineroom_tensorflow.service import TfServingBaseService
 
         return TfServingBaseService
-
-    def template(self) -> Path:
-        return Path(__file__).parent / "template"
 
 
 @hookimpl

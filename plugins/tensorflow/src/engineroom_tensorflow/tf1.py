@@ -6,10 +6,9 @@ import contextlib
 import functools
 import logging
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engineroom.lending import Stage
+from engineroom.lending import lend
 
 log = logging.getLogger("engineroom")
 
@@ -23,14 +22,14 @@ NEEDS_GRAPH = {
 }  # fmt: skip
 
 
-def lend_names(tf: Any, stage: Stage) -> None:
+def lend_names(tf: Any) -> None:
     """For ``tf`` and each namespace in it: what the same namespace of ``tf.compat.v1`` has more.
 
-    A script that takes one of ``NEEDS_GRAPH`` outside any graph was written for graphs: from then
+    A script that calls one of ``NEEDS_GRAPH`` outside any graph was written for graphs: from then
     on its process builds graphs by default, as all of TensorFlow 1 did.
     """
 
-    def lend(module: ModuleType, old: ModuleType, path: str) -> None:
+    def lend_from(module: ModuleType, old: ModuleType, path: str) -> None:
         def find(name: str) -> tuple[Any, str] | None:
             try:
                 value = getattr(old, name)
@@ -39,20 +38,32 @@ def lend_names(tf: Any, stage: Stage) -> None:
             shown = f"{path}.{name}"
             if shown == "tf.saved_model.loader":
                 value = _loader(value)
-            if shown in NEEDS_GRAPH and tf.executing_eagerly():
-                log.info("the script uses %s outside a graph: eager mode is off from here", shown)
-                tf.compat.v1.disable_eager_execution()
+            if shown in NEEDS_GRAPH:
+                value = _for_graphs(tf, value, shown)
             return value, f"tf.compat.v1{shown[2:]}"
 
-        stage.lend(module, find, path)
+        lend(module, find, path)
         for name in list(vars(module)):
             inner, mate = vars(module)[name], vars(old).get(name)
             if name[0] == "_" or name in APART or mate is inner:
                 continue
             if isinstance(inner, ModuleType) and isinstance(mate, ModuleType):
-                lend(_loaded(module, name), mate, f"{path}.{name}")
+                lend_from(_loaded(module, name), mate, f"{path}.{name}")
 
-    lend(tf, tf.compat.v1, "tf")
+    lend_from(tf, tf.compat.v1, "tf")
+
+
+def _for_graphs(tf: Any, old: Any, shown: str) -> Any:
+    """``old``, which is called for the first time outside a graph: graphs it is from then on."""
+
+    @functools.wraps(old)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if tf.executing_eagerly():
+            log.info("the script uses %s outside a graph: eager mode is off from here", shown)
+            tf.compat.v1.disable_eager_execution()
+        return old(*args, **kwargs)
+
+    return call
 
 
 def _loader(old: ModuleType) -> ModuleType:
