@@ -111,7 +111,11 @@ class Engine(ABC):
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
         """One of :attr:`watches` has been imported for the script of ``stage``.
 
-        Runs once for every script, in a process that serves one after another on the same module.
+        Runs once for every script, also on a module that it has run on before. See
+        :mod:`engineroom.lending` for what to do to a library for the sake of scripts only.
+
+        Raises:
+            LoadError: against the script's use of the library; its load fails when it has run.
         """
 
     def needs_model_file(self, service: Service) -> bool:  # noqa: ARG002
