@@ -131,7 +131,7 @@ class Mine(TfServingBaseService):
     [
         ("model.onnx", "onnx reads model.onnx: import model_service.onnx_model_service"),
         ("lgb.txt", "override _inference to run the model yourself"),
-        ("model.h5", "is a file of Keras 2: load it in a script"),
+        ("model.h5", "is HDF5, the format of Keras 2: load it in a script"),
     ],
 )
 def test_a_script_that_leaves_the_inference_to_an_engine_that_cannot_read_its_files(

@@ -189,3 +189,61 @@ def test_too_little_memory_is_the_server_s_error(start_server, tmp_path):
         500,
         "ResourceExhaustedError",
     )
+
+
+AROUND_KERAS = """
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import backend as K
+from model_service.tfserving_model_service import TfServingBaseService
+
+
+class Keras(TfServingBaseService):
+    def __init__(self, model_name, model_path):
+        self.session = tf.Session(config=tf.ConfigProto())
+        K.set_session(self.session)
+        tf.keras.backend.set_session(self.session)
+        self.graph = tf.get_default_graph()
+        self.model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(2, kernel_initializer="ones")]
+        )
+
+    def _inference(self, data):
+        with self.session.as_default(), self.graph.as_default():
+            return self.model.predict(np.array(data["x"], "float32"), verbose=0)
+"""
+FROZEN = """
+import tensorflow as tf
+from model_service.tfserving_model_service import TfServingBaseService
+
+
+class Frozen(TfServingBaseService):
+    def __init__(self, model_name, model_path):
+        definition = tf.GraphDef()
+        with tf.gfile.GFile(model_path + "/twice.pb", "rb") as file:
+            definition.ParseFromString(file.read())
+        with tf.get_default_graph().as_default():
+            tf.import_graph_def(definition, name="")
+        self.session = tf.Session()
+
+    def _inference(self, data):
+        return self.session.run("y:0", {"x:0": data["x"]})
+"""
+
+
+def test_a_script_that_enters_graph_and_session_around_a_keras_model(start_server, tmp_path):
+    (tmp_path / "customize_service.py").write_text(AROUND_KERAS)
+    server = start_server(tmp_path)
+    assert server.post({"x": [[1, 2, 3]]})[1] == [[6.0, 6.0]]
+    assert "keras.backend.set_session (no session)" in server.log()
+
+
+def test_a_script_that_puts_a_frozen_graph_into_the_default_graph(start_server, tmp_path):
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
+        tf.multiply(x, 2.0, name="y")
+    (tmp_path / "twice.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    (tmp_path / "customize_service.py").write_text(FROZEN)
+    assert start_server(tmp_path).post({"x": [1, 2]})[1] == [2.0, 4.0]

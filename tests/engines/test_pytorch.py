@@ -477,6 +477,24 @@ def test_the_script_s_model_is_called_for_each_entry_without_gradients(scripted_
     assert model.inputs == ()  # and the file was not loaded a second time
 
 
+def test_whole_numbers_become_those_of_the_weights(scripted_package):
+    model = load(scripted_package(saved(weights())))
+    assert model({"a": np.array([[1, 2, 3]])})["a"] == linear(torch.tensor([[1.0, 2.0, 3.0]]))
+
+
+def test_a_value_that_the_layers_cannot_take_is_the_client_s_error(scripted_package):
+    model = load(scripted_package(saved(weights())))
+    with pytest.raises(InvalidTensorError, match=r'cannot run on "a", \(1, 2\) float64: mat1'):
+        model({"a": np.ones((1, 2))})
+
+
+def test_two_weight_files_are_told(scripted_package, caplog):
+    path = scripted_package(saved(weights()))
+    (path / "model" / "other.pth").write_bytes((path / "model" / "model.pth").read_bytes())
+    load(path)
+    assert "several model files (model.pth, other.pth): model_path is the first" in caplog.text
+
+
 def test_a_script_may_change_the_result_in_place(scripted_package):
     in_place = '    def _postprocess(self, data):\n        return data["a"].mul_(0).tolist()\n'
     model = load(scripted_package(saved(weights()), script=SCRIPT + in_place))

@@ -181,6 +181,20 @@ def test_check_says_what_runs_and_that_it_can_be_served(model):
     ]
 
 
+def test_predict_leaves_standard_output_to_the_answer(package):
+    path = package(
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "class Chatty(OnnxServingBaseService):\n"
+        "    def _inference(self, data):\n"
+        "        print('working')\n"
+        "        return 1\n"
+    )
+    command = [sys.executable, "-m", "engineroom", "predict", path, "-d", '{"a": 1}']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "1\n"
+    assert "working" in done.stderr
+
+
 def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(package):
     path = package(
         "import os\nimport numpy as np\n"

@@ -316,7 +316,10 @@ def test_without_any_of_these_the_model_files_decide(two_engines, package):
 
 def test_model_files_of_two_engines_leave_the_choice_to_the_user(two_engines, package):
     opened = open_package(package(**{"m.alpha": "", "m.beta": ""}))
-    with pytest.raises(EngineError, match="alpha and beta both fit; choose one with --engine"):
+    with pytest.raises(
+        EngineError,
+        match=r"alpha \(m.alpha\) and beta \(m.beta\) both fit; choose one with --engine",
+    ):
         two_engines.engine_for(opened, None, None)
 
 

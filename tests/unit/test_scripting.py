@@ -151,6 +151,13 @@ def test_a_missing_module_is_named_with_the_command_that_installs_it(package):
         load(path)
 
 
+def test_a_part_that_an_installed_library_no_longer_has_is_not_to_be_installed(package):
+    with pytest.raises(
+        ScriptError, match=r"'numpy\.contrib' does not exist in the installed numpy"
+    ):
+        load(package(PARENT + "import numpy.contrib\n"))
+
+
 def test_exit_while_importing_is_a_failed_load(package):
     with pytest.raises(ScriptError, match="SystemExit"):
         load(package(PARENT + "exit(0)\n"))

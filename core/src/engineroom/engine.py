@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from packaging.requirements import Requirement
 
 from engineroom.devices import Place
-from engineroom.errors import DeviceError, EngineError, LoadError
+from engineroom.errors import DeviceError, EngineError, InvalidTensorError, LoadError
 from engineroom.service import Service
 from engineroom.values import CPU, Array, Device, TensorSpec, tensors
 
@@ -248,7 +248,11 @@ class LazyPredictor:
     def predict(self, data: Any) -> Any:
         """Outputs by name for inputs by name: arrays, or lists that become arrays."""
         predictor = self.predictor or self.load()
-        return predictor.run(tensors(predictor.inputs, data, self.model))
+        try:
+            return predictor.run(tensors(predictor.inputs, data, self.model))
+        except InvalidTensorError as error:
+            error.detail.setdefault("model", self.model)
+            raise
 
     def close(self) -> None:
         """Give back what has been loaded, if anything has."""

@@ -262,16 +262,14 @@ class Model:
             message += f"; {why}"
         if package.script:
             parent = engine.parent.rpartition(".")[2]
-            others = [o for o in self.registry.usable() if package.files(o.model_files)]
-            instead = "".join(
-                f"; {o.name} reads {package.files(o.model_files)[0].name}: import {o.parent}"
-                for o in others
-                if o is not engine
-            )
             message += (
                 f"; the script leaves _inference to {parent}, which needs one: override _inference "
-                f"to run the model yourself{instead}"
+                "to run the model yourself"
             )
+        for other in self.registry.usable() if not found else ():
+            if files := package.files(other.model_files):
+                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
+                message += f"; {other.name} reads {files[0].name}: {way}"
         return ModelFileError(message)
 
     def _path(self) -> str:
@@ -279,6 +277,9 @@ class Model:
         files = self.package.files(self.engine.model_files)
         if not files:
             return str(self.package.folder)
+        if len(files) > 1 and self.engine.model_path == "file":
+            names = ", ".join(path.name for path in files)
+            log.warning("several model files (%s): model_path is the first", names)
         return str(files[0] if self.engine.model_path == "file" else files[0].parent)
 
     def _engine_threads(self) -> int:

@@ -145,7 +145,8 @@ class Registry:
                 return engine
         fits = [engine for engine in self.usable() if package.files(engine.model_files)]
         if len(fits) != 1:
-            raise EngineError(self._no_fit(package, [engine.name for engine in fits]))
+            files = [f"{fit.name} ({package.files(fit.model_files)[0].name})" for fit in fits]
+            raise EngineError(self._no_fit(package, files))
         if kind:
             log.warning("%s; engine %s reads its files", self._no_such_type(package), fits[0].name)
         return fits[0]

@@ -326,9 +326,13 @@ def _import_failure(error: BaseException, package: Package) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         if error.name.startswith("model_service."):
             return f"{place}: {error}"
+        top = error.name.partition(".")[0]
+        if top in sys.modules:
+            version = getattr(sys.modules[top], "__version__", "")
+            return f"{place}: {error.name!r} does not exist in the installed {top} {version}"
         return (
             f"{place}: the script needs the module {error.name!r}, which is not installed; run pip "
-            f"install {error.name.partition('.')[0]}, or put it into {package.folder}"
+            f"install {top}, or put it into {package.folder}"
         )
     return f"{place}: importing the script failed: {type(error).__name__}: {error}"
 

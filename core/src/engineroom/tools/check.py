@@ -44,7 +44,10 @@ def check_package(path: Path, settings: Settings) -> bool:
         for spec in specs:
             click.echo(f"{kind:8} {spec.name} {spec}")
     count = sum(1 for _ in examples(package, model.inputs))
-    click.echo(f"warm-up  answered; {count} of {count} examples answered")
+    if count or model.inputs:
+        click.echo(f"warm-up  answered; {count} of {count} examples answered")
+    else:
+        click.echo(f"warm-up  none: put a request into {package.folder / 'examples'} to try a step")
     for finding in missing_names(package):
         click.echo(finding)
     for name, modern in model.stage.lent.items():

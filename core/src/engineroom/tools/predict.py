@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import time
@@ -68,11 +69,15 @@ def answer(path: Path, data: Any, settings: Settings) -> None:
     """
     configure(settings, quiet=True)
     start = time.perf_counter()
-    model = Model(open_package(path), settings, Registry(settings), own_process=settle(settings))
-    run_apart(model.load)
-    loaded = time.perf_counter()
-    result = run_apart(lambda: model.answer(data))
-    done = time.perf_counter()
+    # Scripts log with print, and standard output is for the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        model = Model(
+            open_package(path), settings, Registry(settings), own_process=settle(settings)
+        )
+        run_apart(model.load)
+        loaded = time.perf_counter()
+        result = run_apart(lambda: model.answer(data))
+        done = time.perf_counter()
     click.echo(result.body.decode())
     times = {"load": loaded - start, **result.step_times, "total": done - loaded}
     for step, seconds in times.items():

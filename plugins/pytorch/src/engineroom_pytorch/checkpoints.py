@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
+import re
 from typing import Any
 
 from engineroom.lending import Stage, asking
@@ -37,7 +38,7 @@ def adapt(torch: Any) -> None:
         try:
             return original(f, map_location, *args, **options)
         except pickle.UnpicklingError as error:
-            if "weights_only" in options or "Unsupported" not in str(error):
+            if "weights_only" in options:
                 raise
             raise pickle.UnpicklingError(_advice(f, error)) from error
 
@@ -53,7 +54,10 @@ def adapt(torch: Any) -> None:
 
 def _advice(file: Any, error: Exception) -> str:
     name = file if isinstance(file, str) else getattr(file, "name", type(file).__name__)
-    line = next(line for line in str(error).splitlines() if "Unsupported" in line)
+    lines = str(error).splitlines()
+    line = next((line for line in lines if re.search("Unsupported (global|class)", line)), None)
+    if line is None:
+        return f"{name} is no file that torch.save has written, or a damaged one"
     reason = line.strip().partition(" Please use")[0]
     return (
         f"{name} holds more than weights, and reading the rest would run code that is in it "

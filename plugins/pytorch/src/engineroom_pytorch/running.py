@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from engineroom.errors import DeviceError
+from engineroom.errors import DeviceError, InvalidTensorError
 from engineroom_pytorch.device import executor, prepare_thread, torch_device
-from engineroom_pytorch.loader import move
+from engineroom_pytorch.loader import OURS, move, reason_of
 from engineroom_pytorch.values import as_tensor, changed
 
 log = logging.getLogger("engineroom")
@@ -41,6 +41,8 @@ class RunningModule:
             with _moving:
                 self._move(behind)
         self.home = _homes.get(module)
+        kinds = (nn.Embedding, nn.EmbeddingBag)
+        self._indexes = any(isinstance(part, kinds) for part in module.modules())
         if any(part.training and isinstance(part, DEPENDS_ON_MODE) for part in module.modules()):
             log.warning(
                 "self.model is in training mode, so dropout and batch statistics depend on chance "
@@ -75,13 +77,20 @@ class RunningModule:
 
         def prepared(value: Any) -> Any:
             if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+                # numpy's own floats have twice the digits; numbers of a JSON text may lack a point.
+                casts = value.dtype.kind == "f" or (value.dtype.kind in "iu" and not self._indexes)
                 value = as_tensor(value)
-                if weight is not None and value.is_floating_point() and weight.is_floating_point():
-                    value = value.to(weight.dtype)  # numpy's own floats have twice the digits
+                if casts and weight is not None and weight.is_floating_point():
+                    value = value.to(weight.dtype)
             return value.to(place) if isinstance(value, torch.Tensor) else value
 
+        results = {}
         with torch.inference_mode(), executor(place):
-            results = {key: self.module(changed(v, prepared)) for key, v in data.items()}
+            for key, value in data.items():
+                try:
+                    results[key] = self.module(changed(value, prepared))
+                except (RuntimeError, IndexError) as error:
+                    raise refusal_of(error, key, value) or error from error
         return {key: changed(value, self._handed_over) for key, value in results.items()}
 
     def _handed_over(self, value: Any) -> Any:
@@ -90,3 +99,15 @@ class RunningModule:
             return value
         value = value.to(self.home) if self.home is not None else value
         return value.clone() if value.is_inference() else value
+
+
+def refusal_of(error: Exception, key: str, value: Any) -> InvalidTensorError | None:
+    """The client's error for a value that the layers cannot take; None: it is ours."""
+    reason = reason_of(error)
+    if isinstance(error, torch.OutOfMemoryError) or OURS.search(reason):
+        return None
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", type(value).__name__)
+    got = f"{tuple(shape)} {dtype}" if shape is not None else str(dtype)
+    return InvalidTensorError(
+        f'self.model cannot run on "{key}", {got}: {reason}', input=key, got=got
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -123,6 +124,11 @@ def _keras(path: Path) -> Graph:
     if keras.backend.backend() != "tensorflow":
         raise ModelFileError(
             f"{path}: Keras runs on {keras.backend.backend()} here; set KERAS_BACKEND=tensorflow"
+        )
+    if not zipfile.is_zipfile(path):
+        raise ModelFileError(
+            f"{path}: not a .keras file, or not all of one ({path.stat().st_size} bytes); copy it "
+            "again, or save the model anew with Keras 3"
         )
     try:
         model = keras.saving.load_model(path, compile=False)

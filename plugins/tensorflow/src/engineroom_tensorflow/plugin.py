@@ -33,7 +33,7 @@ class TensorFlowEngine(Engine):
     model_files = ("saved_model.pb", "*.keras", "*.pb", "!fingerprint.pb", "!keras_metadata.pb")
     needs_script = MappingProxyType(
         {
-            "*.h5": "is a file of Keras 2: load it in a script, or save it anew as .keras",
+            "*.h5": "is HDF5, the format of Keras 2: load it in a script, or save it as .keras",
             "*.meta": CHECKPOINT,
             "*.ckpt.index": CHECKPOINT,
             "checkpoint": CHECKPOINT,
@@ -48,7 +48,7 @@ class TensorFlowEngine(Engine):
         "tensorflow-macos>=2.16",
         "tf-nightly>=2.16",
     )
-    watches = ("tensorflow",)
+    watches = ("tensorflow", "keras")
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
         from engineroom_tensorflow.loader import TensorFlowPredictor
@@ -75,9 +75,12 @@ class TensorFlowEngine(Engine):
         }
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
-        from engineroom_tensorflow.tf1 import lend_names
+        from engineroom_tensorflow.tf1 import lend_names, lend_sessions
 
-        lend_names(module)
+        if module.__name__ == "keras":
+            lend_sessions()
+        else:
+            lend_names(module)
 
     def service_class(self) -> type[Service]:
         from engineroom_tensorflow.service import TfServingBaseService

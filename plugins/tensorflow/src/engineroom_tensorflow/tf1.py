@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import logging
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -17,9 +19,14 @@ APART = {"compat", "keras"}
 
 # What TensorFlow 2 refuses, or does otherwise, unless there is a graph to add to.
 NEEDS_GRAPH = {
-    "tf.placeholder", "tf.sparse_placeholder", "tf.get_variable", "tf.train.Saver",
+    "tf.placeholder", "tf.sparse_placeholder", "tf.get_variable", "tf.GraphDef", "tf.train.Saver",
     "tf.train.import_meta_graph", "tf.train.export_meta_graph", "tf.summary.merge_all",
 }  # fmt: skip
+
+
+# What scripts around a Keras model enter, which runs eagerly today: `with graph.as_default():`.
+TAKES_GRAPH = {"tf.get_default_graph", "tf.Session", "tf.InteractiveSession"}
+_default_graphs: collections.deque[Any] = collections.deque(maxlen=16)
 
 
 def lend_names(tf: Any) -> None:
@@ -38,6 +45,8 @@ def lend_names(tf: Any) -> None:
             shown = f"{path}.{name}"
             if shown == "tf.saved_model.loader":
                 value = _loader(value)
+            if shown in TAKES_GRAPH:
+                _stay_eager(tf)
             if shown in NEEDS_GRAPH:
                 value = _for_graphs(tf, value, shown)
             return value, f"tf.compat.v1{shown[2:]}"
@@ -53,6 +62,20 @@ def lend_names(tf: Any) -> None:
     lend_from(tf, tf.compat.v1, "tf")
 
 
+def _stay_eager(tf: Any) -> None:
+    """Let this thread's default graph be entered without leaving eager mode, while that is on."""
+    if tf.executing_eagerly():
+        _default_graphs.append(tf.compat.v1.get_default_graph())
+    enter = tf.Graph.as_default
+
+    def as_default(graph: Any) -> Any:
+        is_ours = any(graph is known for known in _default_graphs)
+        return contextlib.nullcontext(graph) if is_ours and tf.executing_eagerly() else enter(graph)
+
+    if enter.__module__ != __name__:
+        tf.Graph.as_default = as_default
+
+
 def _for_graphs(tf: Any, old: Any, shown: str) -> Any:
     """``old``, which is called for the first time outside a graph: graphs it is from then on."""
 
@@ -64,6 +87,21 @@ def _for_graphs(tf: Any, old: Any, shown: str) -> Any:
         return old(*args, **kwargs)
 
     return call
+
+
+def lend_sessions() -> None:
+    """For Keras's backend, under both of its names: what scripts around a session call."""
+
+    def find(name: str) -> tuple[Any, str] | None:
+        if name == "set_session":
+            return (lambda _session: None), "no session"
+        if name == "get_session":
+            return sys.modules["tensorflow"].compat.v1.Session, "no session"
+        return None
+
+    for name in ("keras.backend", "keras._tf_keras.keras.backend"):
+        if name in sys.modules:
+            lend(sys.modules[name], find, "keras.backend")
 
 
 def _loader(old: ModuleType) -> ModuleType:
@@ -88,9 +126,10 @@ def _loader(old: ModuleType) -> ModuleType:
 def _loaded(module: ModuleType, name: str) -> ModuleType:
     """The namespace itself, where a lazy loader stands in for one of Keras until it is used.
 
-    ``import tensorflow`` has imported Keras before, so this costs nothing.
+    ``import tensorflow`` has imported Keras before, so this costs nothing; unless it is Keras that
+    is importing TensorFlow, and not ready to be looked at.
     """
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError, AttributeError):
         dir(vars(module)[name])
     found: ModuleType = vars(module)[name]
     return found
