@@ -279,3 +279,15 @@ def test_a_refused_script_leaves_the_process_and_the_library_as_they_were(
             assert pool.submit(lambda: load(path)({"a": 1})).result(10) == 1
     finally:
         sys.modules.pop("old_library", None)
+
+
+def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
+    install_plugin, package, tmp_path, caplog
+):
+    install_plugin("refusing", REFUSING.replace("stage.settings.debug", "stage.nonsense"))
+    (tmp_path / "site" / "old_library.py").write_text("ORIGINAL = 1\n")
+    try:
+        assert load(package(IMPORTS_IT))({"a": 1}) == 1
+        assert "old_library was not adapted to the script" in caplog.text
+    finally:
+        sys.modules.pop("old_library", None)

@@ -35,6 +35,7 @@ from engineroom.threads import watched_threads
 MODULE = "customize_service"
 LENT = ("model_service", "log", "metric")
 
+log = logging.getLogger("engineroom")
 _stage = threading.RLock()
 
 
@@ -137,15 +138,18 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def _adapt(self, module: types.ModuleType) -> None:
         name = module.__name__
-        if name not in self._adapted:
-            self._adapted.add(name)
+        if name in self._adapted:
+            return
+        self._adapted.add(name)
+        for adapt in self._adapters[name]:
+            # Nothing is raised here: an import that fails half way leaves a library that cannot be
+            # imported again.
             try:
-                for adapt in self._adapters[name]:
-                    adapt(module, self.stage)
+                adapt(module, self.stage)
             except LoadError as error:
-                # Not now: an import that fails half way leaves a library that cannot be imported
-                # again.
                 self.refusal = self.refusal or error
+            except Exception:
+                log.warning("%s was not adapted to the script", name, exc_info=True)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
