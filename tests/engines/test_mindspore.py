@@ -473,6 +473,8 @@ def test_a_runtime_that_has_started_on_the_device_is_as_good():
 
     fake.set_device = started
     place(fake, CPU)
+    with pytest.raises(DeviceError, match="one device per process, which is cpu here"):
+        place(fake, Device("npu", 0))
 
 
 def test_a_device_that_mindspore_cannot_use_after_all_is_an_error():
