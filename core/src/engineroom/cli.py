@@ -73,7 +73,8 @@ def _option(field: dataclasses.Field[Any]) -> Callable[[F], F]:
 
 
 def _given(options: dict[str, Any]) -> Settings:
-    return Settings.read(options)
+    # Who names a package on the command line trusts its script, and so the files beside it.
+    return Settings.read(options, {"allow_pickle": True})
 
 
 def _named_path(
@@ -124,13 +125,13 @@ def serve(paths: list[tuple[str, Path]], **options: Any) -> None:
 @_settings("predict")
 def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:
     """Answer one request without a server; what each step took goes to standard error."""
-    from engineroom.tools.predict import answer, body_data, form_data
+    from engineroom.tools.predict import answer, body_bytes, form_data
 
     if bool(fields) == (data is not None):
         raise click.UsageError("give the request either with -F (as often as needed) or with -d")
     settings = _given(options)
     try:
-        answer(path, form_data(fields) if fields else body_data(data or ""), settings)
+        answer(path, form_data(fields) if fields else body_bytes(data or ""), settings)
     except RequestError as error:
         if settings.debug:
             click.echo("".join(traceback.format_exception(error)), err=True)

@@ -35,7 +35,7 @@ class Predict:
 
     def __init__(self, host: Host) -> None:
         self.host, self.settings = host, host.settings
-        self.decode = host.model.registry.decode
+        self.decode, self.words = host.model.decode, host.model.engine.words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(receive, scope[START], self.settings.timeout_s)
@@ -43,7 +43,8 @@ class Predict:
             job = await self._submit(scope, watch)
             answer: Answer = await watch.wait(job)
         except Exception as error:
-            await error_response(_known(error), scope, self.settings)(scope, receive, send)
+            failed = error_response(_known(error), scope, self.settings, self.words)
+            await failed(scope, receive, send)
             return
         finally:
             watch.end()

@@ -79,6 +79,12 @@ class Engine(ABC):
     """Patterns of files that cannot be served alone, and what to do about each."""
     model_path: ClassVar[Literal["file", "folder"]] = "file"
     """What ``self.model_path`` is: the model file or the folder that holds it."""
+    path_alone: ClassVar[bool] = False
+    """Whether services are made with ``(model_path)`` and not ``(model_name, model_path)``."""
+    body: ClassVar[Literal["form", "text"]] = "form"
+    """What the first step gets: the parsed JSON or form, or the body's text as it came."""
+    words: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """``erno`` and ``msg`` of errors where they are not the usual ones, by the usual ``erno``."""
     frameworks: ClassVar[tuple[str, ...]] = ()
     """Requirements of which one must be installed: ``("onnxruntime>=1.17", …)``."""
     max_concurrency: ClassVar[int | None] = None
@@ -124,6 +130,10 @@ class Engine(ABC):
         Asked when the script's constructor and the threads it started are done.
         """
         return True
+
+    def envelope(self, data: Any, result: Any) -> Any:  # noqa: ARG002
+        """What is sent for the ``result`` of a service that was given ``data``."""
+        return result
 
     def service_class(self) -> type[Service]:
         """The class behind :attr:`parent`. Its default steps import the framework, not itself."""

@@ -7,6 +7,8 @@ ours and never changes once released.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 LOAD_FAILED = 3
@@ -96,9 +98,17 @@ class RequestError(EngineroomError):
         """Response headers that belong to this error."""
         return {}
 
-    def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON body: the contract's keys, then what went wrong."""
-        body: dict[str, Any] = {"erno": self.erno, "msg": self.text, "words_result": {}}
+    def body(
+        self, request_id: str, words: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """The JSON body: the contract's keys, then what went wrong.
+
+        ``words`` are those of an engine whose errors have another ``erno`` and ``msg``.
+        """
+        erno, text = words.get(self.erno, (self.erno, self.text))
+        body: dict[str, Any] = {"erno": erno, "msg": text, "words_result": {}}
+        if self.erno in words:
+            body = {"erno": erno, "msg": text, "error_info": str(self)}
         if not self.erno.startswith("MR."):
             # The platform's gateway answers with its own two keys, and its clients read those.
             body |= {"error_code": self.erno, "error_msg": self.text}

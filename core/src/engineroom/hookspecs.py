@@ -69,8 +69,9 @@ def after_warm_up(model: Model, seconds: float) -> None:
 def decode_request(content_type: str, body: bytes, query: bytes) -> Any:
     """Turn a request body into the ``data`` that the service's first step gets.
 
-    Fires: per request, on the event loop: be quick. Results: the first that is not None is taken;
-    None means "not mine". The built-in decoders run last.
+    Fires: per request, on the event loop: be quick; not for engines whose services take the body
+    as text. Results: the first that is not None is taken; None means "not mine". The built-in
+    decoders run last.
     May raise: a RequestError, which the client gets.
     """
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engineroom.decoding import decode_text
 from engineroom.devices import Place, unsettled
 from engineroom.engine import LazyPredictor, Predictor
 from engineroom.errors import (
@@ -100,6 +101,7 @@ class Model:
         self.predictor = LazyPredictor(
             self.engine, self._model_file(), place, self._engine_threads(), self.name
         )
+        self.decode = decode_text if self.engine.body == "text" else registry.decode
         self.state = State.CREATED
         self.error: LoadError | None = None
         self._service: Service | None = None
@@ -225,7 +227,12 @@ class Model:
             inputs = self.predictor.load().inputs
             return default_service(self.engine.service_class(), inputs)(self.name, self._path())
         service = make_service(
-            self.package, self.surroundings, self.name, self._path(), self.settings.load_timeout_s
+            self.package,
+            self.surroundings,
+            self.name,
+            self._path(),
+            self.settings.load_timeout_s,
+            self.engine.path_alone,
         )
         parent = self.engine.service_class()
         if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
@@ -305,7 +312,7 @@ class Model:
     def _warm_up_all(self) -> None:
         if self.predictor.predictor is not None:
             self._warm_up_engine(self.predictor.predictor)
-        for path, data in examples(self.package, self.inputs):
+        for path, data in examples(self.package, self.inputs, self.engine.body):
             try:
                 self.call(data)
             except RequestError as error:
@@ -342,7 +349,7 @@ class Model:
         """
         result = self.call(data)
         times = take_step_times()
-        body = self.registry.encode(result)
+        body = self.registry.encode(self.engine.envelope(data, result))
         return Answer(body, dict(zip(STEPS, times, strict=True)) if times else {})
 
     @property

@@ -36,10 +36,15 @@ _request_numbers = itertools.count(1)
 _process_id = f"{os.getpid():x}-{int(time.time()) & 0xFFFFFF:x}"
 
 
-def error_response(error: RequestError, scope: Scope, settings: Settings) -> ErrorResponse:
-    """The one place where an exception becomes an answer."""
+def error_response(
+    error: RequestError,
+    scope: Scope,
+    settings: Settings,
+    words: Mapping[str, tuple[str, str]] | None = None,
+) -> ErrorResponse:
+    """The one place where an exception becomes an answer. ``words``: those of the engine."""
     request_id = request_id_of(scope)
-    body = error.body(request_id)
+    body = error.body(request_id, words or {})
     if settings.debug:
         body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
     if error.status >= 500 and not isinstance(error, BusyError):

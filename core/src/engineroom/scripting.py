@@ -273,7 +273,12 @@ def _parsed(script: Path) -> ast.Module:
 
 
 def make_service(
-    package: Package, surroundings: Surroundings, name: str, path: str, load_timeout_s: float
+    package: Package,
+    surroundings: Surroundings,
+    name: str,
+    path: str,
+    load_timeout_s: float,
+    path_alone: bool = False,
 ) -> Service:
     """Run the script, construct its service, wait for the threads it starts. Call it on stage.
 
@@ -287,7 +292,7 @@ def make_service(
             raise surroundings.refusal
         arguments = (name, path)
         try:
-            service = cls(*arguments[2 - _arity(cls) :])
+            service = cls(*arguments[2 - _arity(cls, path_alone) :])
         except BaseException as error:
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.refusal is not None:
@@ -372,9 +377,12 @@ def _line(cls: type) -> int | str:
         return "?"
 
 
-def _arity(cls: type[Service]) -> int:
+def _arity(cls: type[Service], path_alone: bool) -> int:
     """How many of (model_name, model_path) the constructor takes: the last one, or both."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if path_alone:  # the engine's own habit, which a script may not share
+        return min(2, max(1, sum(p.default is p.empty for p in by_place)))
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 2
-    return min(2, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
+    return min(2, len(by_place))

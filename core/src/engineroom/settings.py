@@ -81,7 +81,7 @@ class Settings:
     allow_pickle: bool = _setting(
         False,
         click.BOOL,
-        "Let a script's torch.load run the code in a pickled file; for files you trust.",
+        "Read pickled files, which runs code in them. On for a package named on the command line.",
         LOADING,
     )
     lent_names: bool = _setting(
@@ -91,14 +91,18 @@ class Settings:
     trace_hooks: bool = _setting(False, click.BOOL, "Log every hook call.", ())
 
     @classmethod
-    def read(cls, given: Mapping[str, Any] | None = None) -> Settings:
+    def read(
+        cls, given: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None
+    ) -> Settings:
         """Settings from ``given`` (None counts as not given), the environment, the defaults.
+
+        ``defaults`` are the caller's own, before those of the fields.
 
         Raises:
             SettingError: an unknown name, or a value of the wrong type or range.
         """
         given = dict(given or {})
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = dict(defaults or {})
         for field in dataclasses.fields(cls):
             value, source = given.pop(field.name, None), field.name
             if value is None:

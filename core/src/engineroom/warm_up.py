@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engineroom.errors import WarmUpError
 from engineroom.package import Package
@@ -21,8 +21,12 @@ from engineroom.values import TensorSpec
 FORM = ".form.json"
 
 
-def examples(package: Package, inputs: Sequence[TensorSpec]) -> Iterator[tuple[Path, Any]]:
+def examples(
+    package: Package, inputs: Sequence[TensorSpec], body: Literal["form", "text"] = "form"
+) -> Iterator[tuple[Path, Any]]:
     """The decoded request of each example file, in the order of their names.
+
+    ``body`` is the engine's: where services take text, a file is the text of a body.
 
     Raises:
         WarmUpError: a file that cannot be read as an example.
@@ -34,7 +38,10 @@ def examples(package: Package, inputs: Sequence[TensorSpec]) -> Iterator[tuple[P
         used = {file for path in paths if path.name.endswith(FORM) for file in _form_files(path)}
         for path in paths:
             if path.is_file() and path.name[0] != "." and path not in used:
-                yield path, _request(path, package, inputs)
+                if body == "text" and not path.name.endswith(FORM):
+                    yield path, path.read_text("utf-8-sig")
+                else:
+                    yield path, _request(path, package, inputs)
 
 
 def _request(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> Any:

@@ -43,7 +43,7 @@ def check_package(path: Path, settings: Settings) -> bool:
     for kind, specs in (("input", model.inputs), ("output", model.outputs)):
         for spec in specs:
             click.echo(f"{kind:8} {spec.name} {spec}")
-    count = sum(1 for _ in examples(package, model.inputs))
+    count = sum(1 for _ in examples(package, model.inputs, model.engine.body))
     if count or model.inputs:
         click.echo(f"warm-up  answered; {count} of {count} examples answered")
     else:

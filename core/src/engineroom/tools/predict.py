@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from engineroom.decoding import decode_request
 from engineroom.devices import settle
 from engineroom.hosting import run_apart
 from engineroom.logs import configure
@@ -45,23 +44,21 @@ def form_data(fields: Sequence[str]) -> dict[str, Any]:
     return data
 
 
-def body_data(text: str) -> Any:
-    """Curl's ``-d``: JSON, or ``@file`` that holds it; ``@-`` is standard input.
+def body_bytes(text: str) -> bytes:
+    """Curl's ``-d``: a body, or ``@file`` that holds it; ``@-`` is standard input.
 
     Raises:
-        InvalidBodyError: it is not JSON.
         click.UsageError: a file that is not there.
     """
-    raw = text.encode()
     if text == "@-":
-        raw = sys.stdin.buffer.read()
-    elif text.startswith("@"):
-        raw = _read(Path(text[1:]))
-    return decode_request("application/json", raw, b"")
+        return sys.stdin.buffer.read()
+    return _read(Path(text[1:])) if text.startswith("@") else text.encode()
 
 
-def answer(path: Path, data: Any, settings: Settings) -> None:
+def answer(path: Path, data: dict[str, Any] | bytes, settings: Settings) -> None:
     """Print the answer to standard output, and the times to standard error.
+
+    ``data`` is a form, or a body to decode.
 
     Raises:
         LoadError: the package cannot be loaded.
@@ -74,6 +71,8 @@ def answer(path: Path, data: Any, settings: Settings) -> None:
         model = Model(
             open_package(path), settings, Registry(settings), own_process=settle(settings)
         )
+        if isinstance(data, bytes):
+            data = model.decode("application/json", data, b"")
         run_apart(model.load)
         loaded = time.perf_counter()
         result = run_apart(lambda: model.answer(data))

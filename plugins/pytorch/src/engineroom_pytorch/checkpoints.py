@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import pickle
 import re
 from typing import Any
@@ -32,15 +33,19 @@ def adapt(torch: Any) -> None:
             return original(f, map_location, *args, **options)
         if "weights_only" not in options and is_torchscript(f):
             return original_jit(f, _jit_location(torch, map_location, stage))
-        if stage.settings.allow_pickle:
-            options.setdefault("weights_only", False)
         map_location = _location(torch, map_location, stage)
+        start = f.tell() if hasattr(f, "seek") else None
         try:
             return original(f, map_location, *args, **options)
         except pickle.UnpicklingError as error:
             if "weights_only" in options:
                 raise
-            raise pickle.UnpicklingError(_advice(f, error)) from error
+            if not stage.settings.allow_pickle:
+                raise pickle.UnpicklingError(_advice(f, error)) from error
+            if start is not None:
+                f.seek(start)
+            stage.warn(f"{_name(f)} holds more than weights: reading it runs code that is in it")
+            return original(f, map_location, *args, weights_only=False, **options)
 
     @functools.wraps(original_jit)
     def load_jit(f: Any, map_location: Any = None, *args: Any, **options: Any) -> Any:
@@ -52,15 +57,19 @@ def adapt(torch: Any) -> None:
     torch.load, torch.jit.load = load, load_jit
 
 
+def _name(file: Any) -> str:
+    path = file if isinstance(file, str | os.PathLike) else getattr(file, "name", None)
+    return str(path or type(file).__name__)
+
+
 def _advice(file: Any, error: Exception) -> str:
-    name = file if isinstance(file, str) else getattr(file, "name", type(file).__name__)
     lines = str(error).splitlines()
     line = next((line for line in lines if re.search("Unsupported (global|class)", line)), None)
     if line is None:
-        return f"{name} is no file that torch.save has written, or a damaged one"
+        return f"{_name(file)} is no file that torch.save has written, or a damaged one"
     reason = line.strip().partition(" Please use")[0]
     return (
-        f"{name} holds more than weights, and reading the rest would run code that is in it "
+        f"{_name(file)} holds more than weights, and reading the rest would run code that is in it "
         f"({reason}). Save the state_dict() of the network instead; or, if you trust this file, "
         "allow it with --allow-pickle or ENGINEROOM_ALLOW_PICKLE=1"
     )
