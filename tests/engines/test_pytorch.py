@@ -589,6 +589,20 @@ def test_a_pickled_module_loads_where_that_is_allowed(package):
     assert len(load(path, allow_pickle=True)({"a": torch.ones(1, 3)})["a"][0]) == 2
 
 
+def test_the_log_says_once_that_a_file_runs_code(scripted_package, caplog):
+    package = scripted_package(saved(types.SimpleNamespace(a=1)))
+    with pytest.raises(ScriptError):  # it is no network
+        load(package, allow_pickle=True)
+    said = [r.getMessage() for r in caplog.records if "runs code" in r.getMessage()]
+    assert len(said) == 1
+    assert "model.pth holds more than weights" in said[0]
+
+
+def test_a_file_of_weights_runs_no_code_even_where_that_is_allowed(scripted_package, caplog):
+    load(scripted_package(saved(weights())), allow_pickle=True)
+    assert "runs code" not in caplog.text
+
+
 def test_what_the_script_says_itself_wins(scripted_package):
     package = scripted_package(saved(weights()), ", map_location='meta', weights_only=True")
     with pytest.raises(ScriptError, match="copying from.* meta|no-op|meta"):

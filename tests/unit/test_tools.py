@@ -6,7 +6,7 @@ import sys
 import click
 import pytest
 
-from engineroom.errors import EngineError, InvalidBodyError, PackageError
+from engineroom.errors import EngineError, PackageError
 from engineroom.settings import Settings
 from engineroom.tools.inventory import inventory, table
 from engineroom.tools.predict import body_bytes, form_data

@@ -79,7 +79,9 @@ def _text_of(body: bytes, charset: str) -> str:
     try:
         return body.decode(charset if charset != "utf-8" else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidBodyError(f"the body is not text: byte {error.start} is not {charset}") from None
+        raise InvalidBodyError(
+            f"the body is not text: byte {error.start} is not {charset}"
+        ) from None
 
 
 def _decode_body(content_type: str, body: bytes) -> Any:
