@@ -9,59 +9,46 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import functools
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import inspect
-import logging
 import os
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
-from engineroom.engine import Engine
-from engineroom.errors import EngineError, LoadError, ScriptError
+from engineroom.adapting import Libraries
+from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import place_of, reraise_interrupt
-from engineroom.lending import ADAPTERS, Stage, moved_module, take_over
+from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
+from engineroom.surface import LENT, Surface
 from engineroom.threads import watched_threads
 
 MODULE = "customize_service"
-LENT = ("model_service", "log", "metric")
 
-log = logging.getLogger("engineroom")
 _stage = threading.RLock()
 
 
-class MetricsManager:
-    """``metric.metrics_manager.MetricsManager``: scripts update the metrics that are there."""
-
-    metrics: ClassVar[dict[str, Any]] = {}
-
-
-class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """What a script finds around itself: a context manager, and the importer of lent modules.
+class Surroundings:
+    """What a script finds around itself: a context manager.
 
     Entering is process-wide, so only one script is on stage at a time. A process that serves one
     script calls :meth:`stay` and never leaves.
     """
 
     def __init__(self, package: Package, registry: Registry, stage: Stage) -> None:
-        self.package, self.registry, self.stage = package, registry, stage
+        self.package = package
         self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
-        self.parents: list[type[Service]] = []
+        self.surface = Surface(registry, self.paths)
+        self.libraries = Libraries(registry, stage)
+        self._finders = (self.libraries, self.surface)
         self._depth = 0
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
-        self._adapted: set[str] = set()
-        self.refusal: LoadError | None = None
-        """What an adapter had against the script's use of a library."""
 
     # --- on stage
 
@@ -70,7 +57,7 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return
         _stage.acquire()
         try:
-            adapters = self._adapters  # imports plugins, which is not to come by find_spec
+            _ = self.libraries.adapters  # imports plugins, which is not to come by find_spec
             if self._depth == 0:
                 self._before, self._cwd, self._argv = set(sys.modules), os.getcwd(), sys.argv
                 self._set_up()
@@ -79,9 +66,7 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             raise
         self._depth += 1
         if self._depth == 1:
-            for name in adapters:
-                if name in sys.modules:
-                    self._adapt(sys.modules[name])
+            self.libraries.adapt_imported()
 
     def __exit__(self, *_: object) -> None:
         if self._stays:
@@ -102,13 +87,14 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         os.chdir(self.package.root)
         sys.modules.update(self._modules)
         sys.path[:0] = self.paths
-        sys.meta_path.insert(0, self)
+        sys.meta_path[:0] = self._finders
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
 
     def _tear_down(self) -> None:
         os.chdir(self._cwd)
         sys.argv = self._argv
-        sys.meta_path.remove(self)
+        for finder in self._finders:
+            sys.meta_path.remove(finder)
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
@@ -123,117 +109,6 @@ class Surroundings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return moved_module(name) is not None or self.package.owns(
             getattr(module, "__file__", None) or ""
         )
-
-    # --- importing
-
-    @functools.cached_property
-    def _adapters(self) -> dict[str, list[Callable[[types.ModuleType, Stage], None]]]:
-        """What is to be done to a library once it is imported, by its name."""
-        adapters = {name: [adapt] for name, adapt in ADAPTERS.items()}
-        # Of every engine: which framework a script runs its parent class does not tell.
-        for engine in self.registry.usable():
-            for name in engine.watches:
-                adapters.setdefault(name, []).append(engine.after_import)
-        return adapters
-
-    def _adapt(self, module: types.ModuleType) -> None:
-        name = module.__name__
-        if name in self._adapted:
-            return
-        self._adapted.add(name)
-        for adapt in self._adapters[name]:
-            # Nothing is raised here: an import that fails half way leaves a library that cannot be
-            # imported again.
-            try:
-                adapt(module, self.stage)
-            except LoadError as error:
-                self.refusal = self.refusal or error
-            except Exception:
-                log.warning("%s was not adapted to the script", name, exc_info=True)
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a lent module, or of a library that is to be adapted; None for the others."""
-        top, _, rest = name.partition(".")
-        if name in self._adapters:
-            return self._adapted_spec(name, path, target)
-        if self.stage.settings.lent_names and moved_module(name) is not None:
-            found = self._spec_of_others(name, path, target)
-            return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
-        if top not in LENT:
-            return None
-        if top != "model_service":
-            # A module of this name in the package wins, with all that is inside it.
-            own = importlib.machinery.PathFinder.find_spec(top, self.paths)
-            if own is not None:
-                return None if rest else own
-        if name in {"model_service", "metric"}:
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        if name in {"model_service.log", "log", "metric.metrics_manager"} or self._engine(name):
-            return importlib.machinery.ModuleSpec(name, self)
-        return None
-
-    def _spec_of_others(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
-    ) -> importlib.machinery.ModuleSpec | None:
-        for finder in sys.meta_path:
-            if not isinstance(finder, Surroundings):
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    return spec
-        return None
-
-    def _adapted_spec(
-        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """The library's own spec, whose loader calls the adapters when it is done."""
-        spec = self._spec_of_others(name, path, target)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_adapt(module: types.ModuleType) -> None:
-            execute(module)
-            if module.__name__ == name:
-                self._adapt(module)
-
-        # This object's method: a loader of our own would have to stand for it in everything that
-        # reads a module's source or its data.
-        vars(spec.loader)["exec_module"] = execute_and_adapt
-        return spec
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes an ordinary module."""
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Fill a lent module."""
-        name = module.__name__
-        if name.rpartition(".")[2] == "log":
-            public = {key: value for key, value in vars(logging).items() if key[0] != "_"}
-            vars(module).update(public, get_logger=logging.getLogger)
-        elif name == "metric.metrics_manager":
-            vars(module)["MetricsManager"] = MetricsManager
-        elif moved := moved_module(name):
-            take_over(module, moved)
-            self.stage.note(name, moved)
-        elif engine := self._engine(name):
-            parent = engine.service_class()
-            self.parents.append(parent)
-            vars(module)[engine.parent.rpartition(".")[2]] = parent
-
-    def _engine(self, module: str) -> Engine | None:
-        """The engine whose parent class lives in the module ``model_service.<…>``.
-
-        Raises:
-            ModuleNotFoundError: none does; the message says what to install.
-        """
-        if not module.startswith("model_service."):
-            return None
-        try:
-            return self.registry.engine_with_parent(module)
-        except EngineError as error:
-            raise ModuleNotFoundError(str(error), name=module) from None
 
 
 def imported_parent(package: Package) -> str | None:
@@ -288,21 +163,21 @@ def make_service(
     """
     with watched_threads(package, load_timeout_s):
         cls = _load_class(package, surroundings)
-        if surroundings.refusal is not None:
-            raise surroundings.refusal
+        if surroundings.libraries.refusal is not None:
+            raise surroundings.libraries.refusal
         arguments = (name, path)
         try:
             service = cls(*arguments[2 - _arity(cls, path_alone) :])
         except BaseException as error:
             reraise_interrupt(error)
-            if isinstance(error, LoadError) or surroundings.refusal is not None:
-                raise surroundings.refusal or error from error
+            if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
+                raise surroundings.libraries.refusal or error from error
             place = place_of(error, package) or str(package.script)
             raise ScriptError(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
             ) from error
-    if surroundings.refusal is not None:  # of what the constructor has imported
-        raise surroundings.refusal
+    if surroundings.libraries.refusal is not None:  # of what the constructor has imported
+        raise surroundings.libraries.refusal
     for key, value in zip(("model_name", "model_path"), arguments, strict=True):
         vars(service).setdefault(key, value)
     return service
@@ -324,10 +199,10 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         exec(code, vars(module))
     except BaseException as error:
         reraise_interrupt(error)
-        if isinstance(error, LoadError) or surroundings.refusal is not None:
-            raise surroundings.refusal or error from error
+        if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
+            raise surroundings.libraries.refusal or error from error
         raise ScriptError(_import_failure(error, package)) from error
-    return _service_class(module, package, surroundings.parents)
+    return _service_class(module, package, surroundings.surface.parents)
 
 
 def _import_failure(error: BaseException, package: Package) -> str:

@@ -1,0 +1,107 @@
+"""Imports libraries as a script expects them: adapted to it, and under the names they once had."""
+
+from __future__ import annotations
+
+import functools
+import importlib.abc
+import importlib.machinery
+import logging
+import sys
+import types
+from collections.abc import Callable, Sequence
+
+from engineroom.errors import LoadError
+from engineroom.lending import ADAPTERS, Stage, moved_module, take_over
+from engineroom.plugins import Registry
+
+log = logging.getLogger("engineroom")
+
+
+class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the libraries that are to be adapted to the script of ``stage``, and the moved ones."""
+
+    def __init__(self, registry: Registry, stage: Stage) -> None:
+        self.registry, self.stage = registry, stage
+        self._adapted: set[str] = set()
+        self.refusal: LoadError | None = None
+        """What an adapter had against the script's use of a library."""
+
+    @functools.cached_property
+    def adapters(self) -> dict[str, list[Callable[[types.ModuleType, Stage], None]]]:
+        """What is to be done to a library once it is imported, by its name. Imports plugins."""
+        adapters = {name: [adapt] for name, adapt in ADAPTERS.items()}
+        # Of every engine: which framework a script runs its parent class does not tell.
+        for engine in self.registry.usable():
+            for name in engine.watches:
+                adapters.setdefault(name, []).append(engine.after_import)
+        return adapters
+
+    def adapt_imported(self) -> None:
+        """Adapt what others have imported already."""
+        for name in self.adapters:
+            if name in sys.modules:
+                self._adapt(sys.modules[name])
+
+    def _adapt(self, module: types.ModuleType) -> None:
+        name = module.__name__
+        if name in self._adapted:
+            return
+        self._adapted.add(name)
+        for adapt in self.adapters[name]:
+            # Nothing is raised here: an import that fails half way leaves a library that cannot be
+            # imported again.
+            try:
+                adapt(module, self.stage)
+            except LoadError as error:
+                self.refusal = self.refusal or error
+            except Exception:
+                log.warning("%s was not adapted to the script", name, exc_info=True)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The spec of a library that is to be adapted or has moved; None for the others."""
+        if name in self.adapters:
+            return self._adapted_spec(name, path, target)
+        if self.stage.settings.lent_names and moved_module(name) is not None:
+            found = self._spec_of_others(name, path, target)
+            return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def _spec_of_others(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
+    ) -> importlib.machinery.ModuleSpec | None:
+        for finder in sys.meta_path:
+            if not isinstance(finder, Libraries):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+    def _adapted_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The library's own spec, whose loader calls the adapters when it is done."""
+        spec = self._spec_of_others(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_adapt(module: types.ModuleType) -> None:
+            execute(module)
+            if module.__name__ == name:
+                self._adapt(module)
+
+        # This object's method: a loader of our own would have to stand for it in everything that
+        # reads a module's source or its data.
+        vars(spec.loader)["exec_module"] = execute_and_adapt
+        return spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """None: the import system makes an ordinary module."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill a module of an old name."""
+        if moved := moved_module(module.__name__):
+            take_over(module, moved)
+            self.stage.note(module.__name__, moved)
