@@ -47,15 +47,15 @@ def test_nothing_of_it_is_left_on_the_path_or_in_the_working_directory(package):
     assert (sys.path, os.getcwd(), sys.meta_path) == (path, cwd, meta)
 
 
-def test_both_folders_are_importable_and_the_parent_is_the_working_directory(package):
+def test_both_folders_are_importable(package):
     path = package(
         "from helpers import A\nfrom model.helpers import A as B\n"
-        + script("def _inference(self, data): return [A, B, os.getcwd(), __file__, sys.path[:2]]"),
+        + script("def _inference(self, data): return [A, B, __file__, sys.path[:2]]"),
         **{"helpers.py": "A = 1"},
     )
     model_folder = str(path / "model")
     assert load(path)({"a": 1}) == [
-        1, 1, str(path), f"{model_folder}/customize_service.py", [model_folder, str(path)],
+        1, 1, f"{model_folder}/customize_service.py", [model_folder, str(path)],
     ]  # fmt: skip
 
 

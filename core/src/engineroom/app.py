@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from engineroom.encoding import encode_response
 from engineroom.endpoint import Predict
 from engineroom.errors import MethodNotAllowedError, NotFoundError
 from engineroom.hosting import Host, in_url, make_hosts, open_packages
@@ -93,6 +94,10 @@ class Application(Starlette):
         return JSONResponse({"status": "OK"})
 
     async def _ready(self, _request: Request) -> Response:
+        if len(self.hosts) == 1 and self.hosts[0].is_ready:
+            own = await anyio.to_thread.run_sync(self.hosts[0].model.health)
+            if own is not None:
+                return Response(encode_response(own[0]), own[1], media_type="application/json")
         states = [_state(host) for host in self.hosts]
         ready = sum(host.is_ready for host in self.hosts)
         status = "OK" if ready == len(states) else "unavailable"

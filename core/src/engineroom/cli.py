@@ -44,8 +44,14 @@ def _exit(code: int) -> None:
     if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
         sys.stdout.flush()
         sys.stderr.flush()
+        _clean_up()
         os._exit(code)
     sys.exit(code)
+
+
+def _clean_up() -> None:
+    if workplace := sys.modules.get("engineroom.workplace"):
+        workplace.close_all()
 
 
 def _settings(command: str) -> Callable[[F], F]:

@@ -23,9 +23,10 @@ from engineroom.errors import (
     ModelFileError,
     NotReadyError,
     RequestError,
+    ScriptError,
     WarmUpError,
 )
-from engineroom.failures import request_error, reraise_interrupt
+from engineroom.failures import place_of, request_error, reraise_interrupt
 from engineroom.lending import Stage
 from engineroom.logs import revive
 from engineroom.package import Package
@@ -38,6 +39,9 @@ from engineroom.values import STRING, TensorSpec
 from engineroom.warm_up import examples
 
 log = logging.getLogger("engineroom")
+
+HEALTH_WAIT_S = 0.05
+"""Between two looks at a script's own ``health()`` while it loads."""
 
 
 class State(enum.Enum):
@@ -168,6 +172,7 @@ class Model:
         self.state = State.LOADING
         try:
             self._timed(self._load, self.registry.hook.after_load)
+            self._wait_until_healthy()
             self._advance(State.LOADING, State.WARMING)
             self._is_warm = False
 
@@ -186,12 +191,39 @@ class Model:
             raise self.error or error from error
         self._advance(State.WARMING, State.READY)
 
+    def _wait_until_healthy(self) -> None:
+        limit = time.monotonic() + self.settings.load_timeout_s
+        while (answer := self.health()) is not None and answer[1] >= 400:
+            if time.monotonic() > limit:
+                raise ScriptError(
+                    f"{self.package.script}: health() still answers {answer[1]} after "
+                    f"{self.settings.load_timeout_s:g} s; raise --load-timeout-s"
+                )
+            time.sleep(HEALTH_WAIT_S)
+
+    def health(self) -> tuple[Any, int] | None:
+        """What the script's own ``health()`` says: body and HTTP status; None where it has none."""
+        service = self._service
+        if service is None or type(service).health is Service.health:
+            return None
+        try:
+            with self._on_stage:
+                said: Any = service.health()
+            body, status = said if isinstance(said, tuple) else (said, 200)
+            return body, int(status)
+        except BaseException as error:
+            reraise_interrupt(error)
+            failed = f"health() raised {type(error).__name__}: {error}"
+            place = place_of(error, self.package) or self.package.script
+            return {"status": "unavailable", "reason": f"{place}: {failed}"}, 503
+
     def _advance(self, state: State, following: State) -> None:
         if self.state is state:  # else the server has begun to stop meanwhile
             self.state = following
 
     def _fail(self, error: LoadError) -> None:
         self.predictor.close()
+        self.surroundings.close()
         self.error, self.state = error, State.FAILED
 
     def _timed(self, work: Callable[[], None], hook: Callable[..., Any]) -> None:
@@ -391,6 +423,7 @@ class Model:
         except Exception:
             log.exception("a before_unload hook failed")
         self.predictor.close()
+        self.surroundings.close()
         if self.state is not State.FAILED:
             self.state = State.STOPPED
 

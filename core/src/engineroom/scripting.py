@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -16,7 +17,6 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
@@ -25,8 +25,10 @@ from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
+from engineroom.sources import OwnLoader, OwnModules, not_python, parsed
 from engineroom.surface import LENT, Surface
 from engineroom.threads import watched_threads
+from engineroom.workplace import Workplace
 
 MODULE = "customize_service"
 
@@ -41,14 +43,15 @@ class Surroundings:
     """
 
     def __init__(self, package: Package, registry: Registry, stage: Stage) -> None:
-        self.package = package
+        self.package, self.stage = package, stage
         self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
         self.surface = Surface(registry, self.paths)
         self.libraries = Libraries(registry, stage)
-        self._finders = (self.libraries, self.surface)
+        self._own = OwnModules(stage, self.paths)
         self._depth = 0
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
+        self._workplace: Workplace | None = None
 
     # --- on stage
 
@@ -83,31 +86,46 @@ class Surroundings:
         self.__enter__()
         self._stays = True
 
+    def close(self) -> None:
+        """Remove the script's working directory."""
+        if self._workplace is not None:
+            if self._stays:
+                os.chdir(self.package.root)
+            self._workplace.close()
+            self._workplace = None
+
     def _set_up(self) -> None:
-        os.chdir(self.package.root)
+        if self._workplace is None:
+            self._workplace = Workplace(self.package)
+        os.chdir(self._workplace.path)
         sys.modules.update(self._modules)
         sys.path[:0] = self.paths
-        sys.meta_path[:0] = self._finders
+        # What Python has built in comes before what a package brings.
+        before = sys.meta_path.index(importlib.machinery.PathFinder)
+        sys.meta_path.insert(before, self._own)
+        sys.meta_path[:0] = (self.libraries, self.surface)
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
 
     def _tear_down(self) -> None:
         os.chdir(self._cwd)
         sys.argv = self._argv
-        for finder in self._finders:
+        for finder in (self.libraries, self.surface, self._own):
             sys.meta_path.remove(finder)
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
-        for name in set(sys.modules) - self._before:
-            module = sys.modules.get(name)
-            if module is not None and self._owns(name, module):
-                self._modules[name] = sys.modules.pop(name)
+        new = {name: sys.modules.get(name) for name in set(sys.modules) - self._before}
+        # All are looked at before the first one goes: a folder's place is asked of its parent.
+        own = [name for name, module in new.items() if module and self._owns(name, module)]
+        self._modules.update((name, sys.modules.pop(name)) for name in own)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
         if name.partition(".")[0] in LENT:
             return True
-        return moved_module(name) is not None or self.package.owns(
-            getattr(module, "__file__", None) or ""
+        # A folder without __init__.py has no file, but its place.
+        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+        return moved_module(name) is not None or any(
+            self.package.owns(f"{place}{os.sep}") for place in places
         )
 
 
@@ -119,11 +137,11 @@ def imported_parent(package: Package) -> str | None:
     """
     if package.script is None:
         return None
-    for name in _imports(_parsed(package.script)):
+    for name in _imports(parsed(package.script)):
         return name
     for path in sorted(package.folder.glob("*.py")):
         with contextlib.suppress(ScriptError):  # the script may never import it
-            for name in _imports(_parsed(path)):
+            for name in _imports(parsed(path)):
                 return name
     return None
 
@@ -136,15 +154,6 @@ def _imports(tree: ast.Module) -> Iterator[str]:
         for name in names:
             if name.startswith("model_service.") and name != "model_service.log":
                 yield name
-
-
-def _parsed(script: Path) -> ast.Module:
-    try:
-        return ast.parse(script.read_bytes(), str(script))
-    except SyntaxError as error:
-        raise ScriptError(f"{script}:{error.lineno}: not Python: {error.msg}") from error
-    except ValueError as error:
-        raise ScriptError(f"{script}: not Python: {error}") from error
 
 
 def make_service(
@@ -187,16 +196,13 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
     script = package.script
     if script is None:
         raise ScriptError(f"{package.folder} has no customize_service.py")
-    tree = _parsed(script)
-    spec = importlib.util.spec_from_file_location(MODULE, script)
-    if spec is None or spec.loader is None:
-        raise ScriptError(f"{script}: cannot be loaded")
+    loader = OwnLoader(MODULE, str(script), surroundings.stage)
+    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=str(script))
+    spec.has_location = True
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
     try:
-        # Compiled here and not by the loader, whose cache misses a change within the same second.
-        code = compile(tree, str(script), "exec", dont_inherit=True)
-        exec(code, vars(module))
+        loader.exec_module(module)
     except BaseException as error:
         reraise_interrupt(error)
         if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
@@ -218,6 +224,8 @@ def _import_failure(error: BaseException, package: Package) -> str:
             f"{place}: the script needs the module {error.name!r}, which is not installed; run pip "
             f"install {top}, or put it into {package.folder}"
         )
+    if isinstance(error, SyntaxError):
+        return f"{place}: {not_python(error)}"
     return f"{place}: importing the script failed: {type(error).__name__}: {error}"
 
 

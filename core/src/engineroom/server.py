@@ -8,6 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -29,11 +30,11 @@ from engineroom.logs import configure
 from engineroom.model import State
 from engineroom.protocol import Protocol
 from engineroom.settings import ENV_PREFIX, Settings
+from engineroom.workplace import SCRATCH, close_all
 
 log = logging.getLogger("engineroom")
 
 PATHS = f"{ENV_PREFIX}PATHS"
-SLOTS = f"{ENV_PREFIX}SLOTS"
 KEEP_ALIVE_S = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,8 +61,8 @@ def serve(paths: Sequence[tuple[str, Path]], settings: Settings) -> int:
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with tempfile.TemporaryDirectory(prefix="engineroom-") as slots:
-            os.environ[SLOTS] = slots
+        with tempfile.TemporaryDirectory("", "engineroom-", ignore_cleanup_errors=True) as scratch:
+            os.environ[SCRATCH] = scratch
             return _run(config, listening, settings)
     except KeyboardInterrupt:
         return 0
@@ -135,7 +136,7 @@ def app() -> Starlette:
         sys.stdout.reconfigure(line_buffering=True)
     paths = [(name, Path(path)) for name, path in json.loads(os.environ[PATHS])]
     try:
-        place = settle(settings, os.environ.get(SLOTS))
+        place = settle(settings, os.environ.get(SCRATCH))
         # One of several workers takes connections only when it is ready; a single one says so
         # itself.
         _hosts[:] = make_hosts(
@@ -170,6 +171,9 @@ def leave(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the script may have closed it
             stream.flush()
+    close_all()
+    if multiprocessing.parent_process() is None and SCRATCH in os.environ:
+        shutil.rmtree(os.environ[SCRATCH], ignore_errors=True)
     os._exit(code)
 
 

@@ -72,6 +72,12 @@ class Service:
         """From outputs by name to the answer. As it is, unless overridden."""
         return data
 
+    def health(self) -> tuple[Any, int]:
+        """Body and HTTP status of ``GET /health``. A service that loads on its own says when it is
+        ready: with any status below 400.
+        """
+        return {"status": "OK"}, 200
+
     def inference(self, data: Any) -> Any:
         """Answer one request: the three steps in order. The server calls nothing else."""
         start = time.perf_counter()

@@ -87,6 +87,12 @@ class Settings:
     lent_names: bool = _setting(
         True, click.BOOL, "Lend scripts the names that their libraries no longer have.", LOADING
     )
+    platform_paths: bool = _setting(
+        False,
+        click.BOOL,
+        "Let /home/mind/model and its like in a script mean the package's folder.",
+        LOADING,
+    )
     block_plugins: str = _setting("", click.STRING, "Plugins not to load, with commas between.", ())
     trace_hooks: bool = _setting(False, click.BOOL, "Log every hook call.", ())
 
