@@ -1,6 +1,7 @@
 """Names that today's libraries lack, lent to scripts and to nobody else."""
 
 import importlib
+import json
 import logging
 import os
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from engineroom import load
+from engineroom.encoding import encode_response
 from engineroom.errors import DeviceError
-from engineroom.lending import Stage, adapt_numpy, asking, lend
+from engineroom.lending import Stage, asking, lend
+from engineroom.old_names import adapt_numpy
 from engineroom.package import open_package
 from engineroom.settings import Settings
 
@@ -233,6 +236,7 @@ def test_an_engine_hears_of_the_import_of_its_framework_by_a_script(
 
 REFUSING = """
 from engineroom import Engine, hookimpl
+from engineroom.encoding import encode_response
 from engineroom.errors import DeviceError
 
 class Refusing(Engine):
@@ -291,3 +295,62 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
         assert "old_library was not adapted to the script" in caplog.text
     finally:
         sys.modules.pop("old_library", None)
+
+
+# --- names of other libraries
+
+
+@pytest.mark.parametrize(
+    ("imports", "expression", "value"),
+    [
+        ("numpy as np", "np.asscalar(np.float32(1.5))", 1.5),
+        ("numpy as np", "np.fromstring(b'\\x01\\x02', np.uint8)", [1, 2]),
+        ("numpy as np", "np.fromstring(b'\\x01\\x02', dtype='uint8', sep='')", [1, 2]),
+        ("numpy as np", "np.fromstring('1 2', sep=' ')", [1.0, 2.0]),
+        ("numpy as np", "np.in1d([[1, 2]], [2])", [False, True]),
+        (
+            "numpy as np",
+            "[np.product([2, 3]), np.alltrue([1, 0])]",
+            [6, False],
+        ),
+        ("base64", "base64.encodestring(b'a')", "YQ==\n"),
+        ("collections", "isinstance([], collections.Iterable)", True),
+        ("time", "time.clock() > 0", True),
+        ("fractions", "fractions.gcd(4, 6)", 2),
+        ("json", "json.loads('[1]', encoding='utf-8')", [1]),
+        ("numpy as np", "np.uint8([65]).tostring()", "A"),
+        ("array", "array.array('b', [65]).tostring()", "A"),
+        ("xml.etree.cElementTree as ET", "ET.fromstring('<a/>').tag", "a"),
+        (
+            "PIL.Image as Image",
+            "Image.new('L', (4, 4)).resize((2, 2), Image.ANTIALIAS).size",
+            [2, 2],
+        ),
+        ("PIL.ImageFont as F", "F.load_default().getsize('x')[0] > 0", True),
+        (
+            "PIL.ImageDraw as D, PIL.Image as I",
+            "D.Draw(I.new('L', (9, 9))).textsize('x')[0] > 0",
+            True,
+        ),
+    ],
+)
+def test_what_scripts_used_once_works_for_them(old, imports, expression, value):
+    assert json.loads(encode_response(old(imports, expression)({"a": 1}))) == value
+
+
+def test_a_method_of_that_name_in_a_class_of_the_script_stays_its_own(package):
+    script = SCRIPT.format(imports="sys", result="Own().tostring()")
+    own = "\nclass Own:\n    def tostring(self):\n        return 'own'\n"
+    assert load(package(script + own))({"a": 1}) == "own"
+
+
+def test_an_old_call_is_told_as_lent(old, caplog):
+    caplog.set_level(logging.INFO, "engineroom")
+    old("json", "json.loads('[1]', encoding='utf-8')")
+    assert "json.loads(encoding=…) (json.loads)" in caplog.text
+
+
+def test_others_get_the_library_s_own_error(old):
+    old("numpy as np", "np.fromstring(b'a', np.uint8)")({"a": 1})
+    with pytest.raises(ValueError, match="binary mode of fromstring"):
+        np.fromstring(b"a", np.uint8)

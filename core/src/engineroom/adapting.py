@@ -11,7 +11,8 @@ import types
 from collections.abc import Callable, Sequence
 
 from engineroom.errors import LoadError
-from engineroom.lending import ADAPTERS, Stage, moved_module, take_over
+from engineroom.lending import Stage, moved_module, take_over
+from engineroom.old_names import ADAPTERS
 from engineroom.plugins import Registry
 
 log = logging.getLogger("engineroom")

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
     from engineroom.package import Package
     from engineroom.settings import Settings
@@ -25,19 +23,13 @@ log = logging.getLogger("engineroom")
 
 Find: TypeAlias = Callable[[str], "tuple[Any, str] | None"]
 
-MOVED = {"sklearn.externals.joblib": "joblib"}
+MOVED = {
+    "sklearn.externals.joblib": "joblib",
+    "sklearn.externals.six": "six",
+    "sklearn.cross_validation": "sklearn.model_selection",
+    "xml.etree.cElementTree": "xml.etree.ElementTree",
+}
 """Modules that a script may still import under their old name."""
-
-# Removed in numpy 1.24 and 2.0. Source: the release notes of numpy.
-NUMPY: dict[str, tuple[Any, str]] = {
-    "bool": (bool, "bool"), "int": (int, "int"), "float": (float, "float"),
-    "complex": (complex, "complex"), "object": (object, "object"), "str": (str, "str"),
-    "long": (int, "int"), "unicode": (str, "str"),
-    "float_": (np.float64, "np.float64"), "complex_": (np.complex128, "np.complex128"),
-    "string_": (np.bytes_, "np.bytes_"), "unicode_": (np.str_, "np.str_"),
-    "Inf": (np.inf, "np.inf"), "Infinity": (np.inf, "np.inf"), "NaN": (np.nan, "np.nan"),
-}  # fmt: skip
-
 
 _stages: list[weakref.ref[Stage]] = []
 
@@ -138,54 +130,6 @@ def lend_method(cls: type, name: str, method: Callable[..., Any], modern: str) -
     """Likewise for a method of a class that lacks it."""
     if not hasattr(cls, name):
         setattr(cls, name, LentMethod(f"{cls.__name__}.{name}", method, modern))
-
-
-def adapt_numpy(module: ModuleType, _stage: Stage) -> None:
-    """``np.int`` and its like."""
-    lend(module, NUMPY.get, "np")
-
-
-def adapt_pandas(module: ModuleType, _stage: Stage) -> None:
-    """``get_values``, gone since pandas 1.0, and ``append``, gone since 2.0."""
-    pd: Any = module
-    for cls in (pd.DataFrame, pd.Series, pd.Index):
-        lend_method(cls, "get_values", lambda data: data.to_numpy(), "to_numpy()")
-    lend_method(pd.DataFrame, "append", functools.partial(_append, pd), "pd.concat")
-    lend_method(pd.Series, "append", functools.partial(_append, pd), "pd.concat")
-
-
-def _append(
-    pd: Any,
-    data: Any,
-    other: Any,
-    ignore_index: bool = False,
-    verify_integrity: bool = False,
-    sort: bool = False,
-) -> Any:
-    """``DataFrame.append`` and ``Series.append`` as pandas 1 documents them."""
-    parts = list(other) if isinstance(other, list | tuple) else [other]
-    if isinstance(data, pd.DataFrame):
-        parts = [part if isinstance(part, pd.DataFrame) else _row(pd, part) for part in parts]
-        if not ignore_index and any(list(part.index) == [None] for part in parts):
-            raise TypeError(
-                "append needs ignore_index=True for a dict, or for a Series that has no name"
-            )
-        return pd.concat(
-            [data, *parts], ignore_index=ignore_index, verify_integrity=verify_integrity, sort=sort
-        )
-    return pd.concat([data, *parts], ignore_index=ignore_index, verify_integrity=verify_integrity)
-
-
-def _row(pd: Any, part: Any) -> Any:
-    series = part if isinstance(part, pd.Series) else pd.Series(part, dtype=object)
-    return series.to_frame().T.infer_objects().set_axis([series.name])
-
-
-ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
-    "numpy": adapt_numpy,
-    "pandas": adapt_pandas,
-}
-"""What is done when a script's process has imported a library; engines add their own."""
 
 
 def moved_module(name: str) -> str | None:
