@@ -1,6 +1,7 @@
 """The registry: what is listed, what is imported, and what a broken plugin may harm."""
 
 import logging
+import re
 import sys
 
 import pytest
@@ -347,8 +348,15 @@ def test_a_model_type_of_ours_that_is_not_installed_says_what_to_install(two_eng
 def test_a_parent_class_of_ours_that_is_not_installed_says_what_to_install(
     two_engines, parent, engine
 ):
-    with pytest.raises(EngineError, match=rf"needs {parent}.*pip install 'engineroom\[{engine}\]'"):
-        two_engines.engine_with_parent(parent)
+    engine_of_nobody = two_engines.engine_with_parent(parent)
+    assert engine_of_nobody.name == "none"
+    message = str(engine_of_nobody.refusal)
+    assert re.match(rf"{parent}\.\w+ needs .*pip install 'engineroom\[{engine}\]'", message)
+
+
+def test_a_parent_class_that_nobody_knows_is_an_error_that_names_what_is_installed(two_engines):
+    with pytest.raises(EngineError, match=r"nosuch, which no usable engine has; installed engines"):
+        two_engines.engine_with_parent("model_service.nosuch")
 
 
 def test_a_folder_without_anything_known_is_told_what_is_in_it(two_engines, package):

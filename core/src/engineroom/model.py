@@ -30,6 +30,7 @@ from engineroom.failures import place_of, request_error, reraise_interrupt
 from engineroom.lending import Stage
 from engineroom.logs import revive
 from engineroom.package import Package
+from engineroom.parents import NoEngine
 from engineroom.plugins import Registry
 from engineroom.scripting import Surroundings, imported_parent, make_service
 from engineroom.service import STEPS, Service, standing_behind, take_step_times
@@ -286,6 +287,8 @@ class Model:
 
     def _model_file(self) -> Path | LoadError:
         """The model file, or the error for whoever needs one."""
+        if isinstance(self.engine, NoEngine):
+            return self.engine.refusal
         patterns = self.engine.model_files
         found = self.package.files(patterns)
         if len(found) == 1:

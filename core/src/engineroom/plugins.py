@@ -18,6 +18,7 @@ from engineroom import decoding, encoding, hookspecs, startup_log
 from engineroom.engine import OURS, Engine
 from engineroom.errors import EngineError, PluginError
 from engineroom.package import Package
+from engineroom.parents import NoEngine, engine_without, parent_named, parent_of_type
 from engineroom.settings import Settings, env_name
 
 log = logging.getLogger("engineroom")
@@ -35,6 +36,7 @@ class Registry:
         self.blocked = {name.strip() for name in settings.block_plugins.split(",") if name.strip()}
         self.broken: dict[str, str] = {}
         self._engines: dict[str, Engine] = {}
+        self._without: dict[str, NoEngine] = {}
         self._entries: dict[str, list[importlib.metadata.EntryPoint]] = {}
         self.manager = pluggy.PluginManager(hookspecs.NAMESPACE)
         self.manager.add_hookspecs(hookspecs)
@@ -152,14 +154,25 @@ class Registry:
         return fits[0]
 
     def engine_with_parent(self, parent: str) -> Engine:
-        """The engine whose parent class, or the module of it, has the dotted name ``parent``."""
-        for engine in self.usable(_name_in(parent)):
+        """The engine whose parent class, or the module of it, has the dotted name ``parent``.
+
+        Where none is usable, one that serves scripts which run their model themselves.
+
+        Raises:
+            EngineError: nobody knows such a class.
+        """
+        known = parent_named(parent)
+        for engine in self.usable(known.engine if known else ""):
             if parent in (engine.parent, engine.parent.rpartition(".")[0]):
                 return engine
-        name = _name_in(parent)
-        raise EngineError(
-            f"the script needs {parent}, which no usable engine has; {self._advice(name)}"
-        )
+        if known is None:
+            raise EngineError(
+                f"the script needs {parent}, which no usable engine has; {self._advice()}"
+            )
+        if known.name not in self._without:
+            advice = self._advice(known.engine) if known.engine else known.instead
+            self._without[known.name] = engine_without(known, advice)
+        return self._without[known.name]
 
     def _no_such_type(self, package: Package) -> str:
         return (
@@ -173,7 +186,10 @@ class Registry:
                 f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
             )
         if package.model_type:
-            advice = self._advice(package.model_type.lower())
+            known = parent_of_type(package.model_type)
+            if known is not None and not known.engine:
+                return f"{self._no_such_type(package)}; {known.instead}"
+            advice = self._advice(known.engine if known else package.model_type.lower())
             return f"{self._no_such_type(package)}; {advice}"
         for engine in self.usable():
             if why := engine.why_not(package):
@@ -232,11 +248,3 @@ class Registry:
     def _drop(self, name: str) -> None:
         if self.manager.has_plugin(name):
             self.manager.unregister(name=name)
-
-
-def _name_in(parent: str) -> str:
-    """The engine that a contract's parent module names, for the hint what to install."""
-    words = {"onnx": "onnx", "tf": "tensorflow", "pytorch": "pytorch", "PTS": "pytorch"}
-    if parent.startswith("model_service.model_service"):
-        return "mindspore"
-    return next((engine for word, engine in words.items() if word in parent), "")

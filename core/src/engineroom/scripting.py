@@ -17,16 +17,18 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import place_of, reraise_interrupt
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
+from engineroom.parents import Manifest, parent_named
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
 from engineroom.sources import OwnLoader, OwnModules, not_python, parsed
-from engineroom.surface import LENT, Surface
+from engineroom.surface import LENT, Surface, is_parent_module
 from engineroom.threads import watched_threads
 from engineroom.workplace import Workplace
 
@@ -62,7 +64,7 @@ class Surroundings:
         try:
             _ = self.libraries.adapters  # imports plugins, which is not to come by find_spec
             if self._depth == 0:
-                self._before, self._cwd, self._argv = set(sys.modules), os.getcwd(), sys.argv
+                self._cwd, self._argv = os.getcwd(), sys.argv
                 self._set_up()
         except BaseException:
             _stage.release()
@@ -98,6 +100,13 @@ class Surroundings:
         if self._workplace is None:
             self._workplace = Workplace(self.package)
         os.chdir(self._workplace.path)
+        # What the process has imported under these names is not what the script would import.
+        self._aside = {
+            name: sys.modules.pop(name)
+            for name in list(sys.modules)
+            if name.partition(".")[0] in (*LENT, MODULE)
+        }
+        self._before = set(sys.modules)
         sys.modules.update(self._modules)
         sys.path[:0] = self.paths
         # What Python has built in comes before what a package brings.
@@ -118,6 +127,7 @@ class Surroundings:
         # All are looked at before the first one goes: a folder's place is asked of its parent.
         own = [name for name, module in new.items() if module and self._owns(name, module)]
         self._modules.update((name, sys.modules.pop(name)) for name in own)
+        sys.modules.update(self._aside)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
         if name.partition(".")[0] in LENT:
@@ -130,30 +140,46 @@ class Surroundings:
 
 
 def imported_parent(package: Package) -> str | None:
-    """The ``model_service.…`` module that a script, or one beside it, imports; nothing is run.
+    """The module of the parent class that a script, or one beside it, imports; nothing is run.
 
     Raises:
         ScriptError: the script is not Python.
     """
     if package.script is None:
         return None
-    for name in _imports(parsed(package.script)):
+    for name in _parent_modules(parsed(package.script)):
         return name
     for path in sorted(package.folder.glob("*.py")):
         with contextlib.suppress(ScriptError):  # the script may never import it
-            for name in _imports(parsed(path)):
+            for name in _parent_modules(parsed(path)):
                 return name
     return None
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
+def _parent_modules(tree: ast.Module) -> list[str]:
+    """The modules of parent classes that ``tree`` imports; those it derives from come first."""
+    known = dict(_imported_parents(tree))
+    bases = [
+        ast.unparse(base)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+    ]
+    used = {known.get(base) or known.get(base.rpartition(".")[0]) for base in bases}
+    return sorted(dict.fromkeys(known.values()), key=lambda module: module not in used)
+
+
+def _imported_parents(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The names under which a parent class or its module is known, and that module."""
     for node in ast.walk(tree):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            if name.startswith("model_service.") and name != "model_service.log":
-                yield name
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            shown = alias.asname or alias.name
+            origin = (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+            if is_parent_module(origin):
+                parent = parent_named(origin) if shown == "*" else None
+                yield parent.name.rpartition(".")[2] if parent else shown, origin
+            elif isinstance(node, ast.ImportFrom) and is_parent_module(f"{origin}.{alias.name}"):
+                yield shown, f"{origin}.{alias.name}"
 
 
 def make_service(
@@ -174,9 +200,8 @@ def make_service(
         cls = _load_class(package, surroundings)
         if surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal
-        arguments = (name, path)
         try:
-            service = cls(*arguments[2 - _arity(cls, path_alone) :])
+            service = cls(*_arguments(cls, name, path, path_alone))
         except BaseException as error:
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
@@ -187,8 +212,9 @@ def make_service(
             ) from error
     if surroundings.libraries.refusal is not None:  # of what the constructor has imported
         raise surroundings.libraries.refusal
-    for key, value in zip(("model_name", "model_path"), arguments, strict=True):
-        vars(service).setdefault(key, value)
+    for key, value in (("model_name", name), ("model_path", path)):
+        if getattr(cls, key, None) == getattr(Service, key):  # the script has no such default
+            vars(service).setdefault(key, value)
     return service
 
 
@@ -260,12 +286,16 @@ def _line(cls: type) -> int | str:
         return "?"
 
 
-def _arity(cls: type[Service], path_alone: bool) -> int:
-    """How many of (model_name, model_path) the constructor takes: the last one, or both."""
+def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> tuple[Any, ...]:
+    """What the constructor is given, by place: the path alone, or the name and the path."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if path_alone:  # the engine's own habit, which a script may not share
-        return min(2, max(1, sum(p.default is p.empty for p in by_place)))
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return 2
-    return min(2, len(by_place))
+        count = max(1, sum(p.default is p.empty for p in by_place))
+    else:
+        count = 4 if takes_any else len(by_place)
+    if count < 2:
+        return (path,)[:count]
+    # MXNet's parent takes a manifest and a GPU, too.
+    return (name, path, {}, None)[: count if issubclass(cls, Manifest) else 2]

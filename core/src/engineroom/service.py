@@ -51,9 +51,12 @@ class Service:
         self._engineroom = _behind.get()
         return self
 
-    def __init__(self, model_name: str = "serve", model_path: str = "") -> None:
-        self.model_name = model_name
-        self.model_path = model_path
+    def __init__(self, model_name: str = "", model_path: str = "") -> None:
+        # What is not given stays as it is: the server sets it when the constructor is done.
+        if model_name:
+            self.model_name = model_name
+        if model_path:
+            self.model_path = model_path
 
     def _preprocess(self, data: Any) -> Any:
         """From the decoded request to inputs by name. As it is, unless overridden."""

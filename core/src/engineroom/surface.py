@@ -6,26 +6,35 @@ Source: ModelArts contract, "Parent classes".
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
-import logging
 import types
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from engineroom.engine import Engine
 from engineroom.errors import EngineError
 from engineroom.plugins import Registry
 from engineroom.service import Service
 
-LENT = ("model_service", "log", "metric")
+LENT = ("model_service", "log", "metric", "mms")
 """The top-level names."""
+PACKAGES = ("model_service", "metric", "mms", "mms.model_service", "mms.utils", "mms.utils.mxnet")
+MODULES = {
+    "log": "engineroom.lent.log",
+    "model_service.log": "engineroom.lent.log",
+    "mms.log": "engineroom.lent.log",
+    "mms.utils.mxnet.image": "engineroom.lent.image",
+    "mms.utils.mxnet.ndarray": "engineroom.lent.ndarray",
+}
+"""Where the public names of a lent module come from."""
+METRICS = ("metric.metrics_manager", "mms.metrics_manager")
+PARENTS_IN = ("model_service.", "mms.model_service.")
 
 
-class MetricsManager:
-    """``metric.metrics_manager.MetricsManager``: scripts update the metrics that are there."""
-
-    metrics: ClassVar[dict[str, Any]] = {}
+def is_parent_module(name: str) -> bool:
+    """Whether a module of this name holds a parent class, if there is one."""
+    return name.startswith(PARENTS_IN) and name not in MODULES
 
 
 class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -36,6 +45,8 @@ class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.registry, self.paths = registry, list(paths)
         self.parents: list[type[Service]] = []
         """The parent classes that the script has imported."""
+        self.metrics: dict[str, Any] = {}
+        """``MetricsManager.metrics``."""
 
     def find_spec(
         self,
@@ -52,9 +63,9 @@ class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             own = importlib.machinery.PathFinder.find_spec(top, self.paths)
             if own is not None:
                 return None if rest else own
-        if name in {"model_service", "metric"}:
+        if name in PACKAGES:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        if name in {"model_service.log", "log", "metric.metrics_manager"} or self._engine(name):
+        if name in MODULES or name in METRICS or self._parent(name) is not None:
             return importlib.machinery.ModuleSpec(name, self)
         return None
 
@@ -64,25 +75,24 @@ class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a lent module."""
         name = module.__name__
-        if name.rpartition(".")[2] == "log":
-            public = {key: value for key, value in vars(logging).items() if key[0] != "_"}
-            vars(module).update(public, get_logger=logging.getLogger)
-        elif name == "metric.metrics_manager":
-            vars(module)["MetricsManager"] = MetricsManager
-        elif engine := self._engine(name):
-            parent = engine.service_class()
+        if name in MODULES:
+            source = importlib.import_module(MODULES[name])
+            vars(module).update({key: getattr(source, key) for key in source.__all__})
+        elif name in METRICS:
+            vars(module)["MetricsManager"] = type("MetricsManager", (), {"metrics": self.metrics})
+        elif parent := self._parent(name):
             self.parents.append(parent)
-            vars(module)[engine.parent.rpartition(".")[2]] = parent
+            vars(module)[parent.__name__] = parent
 
-    def _engine(self, module: str) -> Engine | None:
-        """The engine whose parent class lives in the module ``model_service.<…>``.
+    def _parent(self, module: str) -> type[Service] | None:
+        """The parent class that lives in the module ``model_service.<…>``.
 
         Raises:
-            ModuleNotFoundError: none does; the message says what to install.
+            ModuleNotFoundError: none does; the message says which there are.
         """
-        if not module.startswith("model_service."):
+        if not is_parent_module(module):
             return None
         try:
-            return self.registry.engine_with_parent(module)
+            return self.registry.engine_with_parent(module).service_class()
         except EngineError as error:
             raise ModuleNotFoundError(str(error), name=module) from None

@@ -23,7 +23,7 @@ class PTServingBaseService(Service):
     def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
         if model_path is None:  # scripts also give the path alone
             model_name, model_path = "", model_name
-        super().__init__(model_name or type(self).model_name, model_path)
+        super().__init__(model_name, model_path)
 
     def _inference(self, data: Any) -> Any:
         """From inputs by name to outputs by name."""

@@ -1,0 +1,1 @@
+"""What is in the lent modules, but for parent classes: see :mod:`engineroom.surface`."""

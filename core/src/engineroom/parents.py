@@ -1,0 +1,217 @@
+"""The parent classes of the contract, and what stands in for one whose engine is not here.
+
+A stand-in can be subclassed and made like the real class. Only its default ``_inference`` is
+missing, and says what it would take. Source: ModelArts contract, "Package layout" and "Parent
+classes".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, Literal
+
+from engineroom.devices import FILES, machine_devices
+from engineroom.engine import Engine, Predictor
+from engineroom.errors import EngineError, StepError
+from engineroom.service import Service
+from engineroom.values import CPU, Device
+
+
+@dataclasses.dataclass(frozen=True)
+class Parent:
+    """What the contract says of one parent class, in the words of :class:`Engine`."""
+
+    name: str
+    """As scripts import it."""
+    engine: str = ""
+    """The engine of ours that has it; empty: none has, and then ``needs`` and ``instead`` say."""
+    model_types: tuple[str, ...] = ()
+    """Lower case."""
+    model_files: tuple[str, ...] = ()
+    model_path: Literal["file", "folder"] = "file"
+    path_alone: bool = False
+    body: Literal["form", "text"] = "form"
+    needs: str = ""
+    instead: str = "override _inference to run the model yourself, or convert it to ONNX"
+
+    @property
+    def module(self) -> str:
+        """The module of the class."""
+        return self.name.rpartition(".")[0]
+
+
+MXNET = "MXNet, for which there is no engine"
+PARENTS = (
+    Parent(
+        "model_service.onnx_model_service.OnnxServingBaseService",
+        "onnx",
+        model_types=("onnx",),
+        model_files=("*.onnx",),
+    ),
+    Parent(
+        "model_service.tfserving_model_service.TfServingBaseService",
+        "tensorflow",
+        model_types=("tensorflow",),
+        model_files=("saved_model.pb",),
+        model_path="folder",
+    ),
+    Parent(
+        "model_service.pytorch_model_service.PTServingBaseService",
+        "pytorch",
+        model_types=("pytorch",),
+        model_files=("*.pth", "*.pt"),
+    ),
+    Parent(
+        "model_service.model_service.SingleNodeService",
+        "mindspore",
+        model_types=("mindspore",),
+        model_files=("*.ckpt",),
+        model_path="folder",
+    ),
+    Parent(
+        "model_service.python_model_service.XgSklServingBaseService",
+        "sklearn",
+        model_types=("scikit_learn", "xgboost"),
+        model_files=("*.m",),
+        path_alone=True,
+        body="text",
+    ),
+    Parent(
+        "model_service.spark_model_service.SparkServingBaseService",
+        "spark",
+        model_types=("spark_mllib",),
+        model_files=("spark_model",),
+        path_alone=True,
+        body="text",
+    ),
+    Parent(
+        "model_service.caffe_model_service.CaffeBaseService",
+        model_types=("caffe",),
+        model_files=("*.caffemodel",),
+        model_path="folder",
+        needs="Caffe, for which there is no engine",
+        instead=(
+            "override _inference to run the model yourself (OpenCV reads it with "
+            "cv2.dnn.readNetFromCaffe), or convert it to ONNX"
+        ),
+    ),
+    Parent(
+        "mms.model_service.mxnet_model_service.MXNetBaseService",
+        model_types=("mxnet",),
+        model_files=("*-symbol.json", "*.params"),
+        model_path="folder",
+        needs=MXNET,
+    ),
+    Parent(
+        "mms.model_service.mxnet_vision_service.MXNetVisionService",
+        model_files=("*-symbol.json", "*.params"),
+        model_path="folder",
+        needs=MXNET,
+    ),
+    Parent(
+        "mms.model_service.model_service.SingleNodeService",
+        model_files=("*-symbol.json", "*.params"),
+        model_path="folder",
+        needs="an _inference of the script's own",
+    ),
+    Parent(
+        "model_service.hiai_model_service.HiaiBaseService",
+        model_files=("*.om",),
+        model_path="folder",
+        needs="an Ascend 310 and its library hiai, for which there is no engine",
+    ),
+)
+
+
+def parent_named(name: str) -> Parent | None:
+    """The parent class that is called ``name`` or lives in the module ``name``."""
+    return next((known for known in PARENTS if name in (known.name, known.module)), None)
+
+
+def parent_of_type(model_type: str) -> Parent | None:
+    """The parent class that the contract has for a ``model_type`` of config.json."""
+    return next((known for known in PARENTS if model_type.lower() in known.model_types), None)
+
+
+class StandIn(Service):
+    """A parent class without its engine. Another engine, named by the user, may stand behind it."""
+
+    _needs: ClassVar[str] = ""
+
+    def _inference(self, data: Any) -> Any:
+        if self._engineroom is None:
+            raise StepError(self._needs)
+        return super()._inference(data)
+
+
+class OnePath(StandIn):
+    """Made with ``(model_path)``."""
+
+    def __init__(self, model_path: str = "") -> None:
+        super().__init__("", model_path)
+
+
+class NameOrPath(StandIn):
+    """Made with ``(model_name, model_path)``; some scripts give the path alone."""
+
+    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
+        if model_path is None:
+            model_name, model_path = "", model_name
+        super().__init__(model_name, model_path)
+
+
+class Manifest(StandIn):
+    """Made with ``(model_name, model_dir, manifest, gpu=None)``."""
+
+    def __init__(
+        self, model_name: str = "", model_dir: str = "", manifest: Any = None, gpu: Any = None
+    ) -> None:
+        super().__init__(model_name, model_dir)
+        self.model_dir, self.manifest, self.gpu = model_dir, manifest, gpu
+
+
+class NoEngine(Engine):
+    """What serves a script whose parent class has no engine here: the script runs its model."""
+
+    name = "none"
+    refusal: EngineError
+    """Why the parent's own ``_inference`` cannot run."""
+
+    def load(self, path: Any, device: Device, threads: int) -> Predictor:  # noqa: ARG002
+        """Nothing can be loaded.
+
+        Raises:
+            EngineError: always.
+        """
+        raise self.refusal
+
+    def devices(self) -> tuple[Device, ...]:
+        """What the machine has: which framework a script brings is not known."""
+        counts = {kind: machine_devices(kind) or 0 for kind in FILES}
+        cards = [Device(kind, index) for kind, count in counts.items() for index in range(count)]
+        return (*cards, CPU)
+
+    @functools.cached_property
+    def _made_service_class(self) -> type[Service]:
+        module, _, name = self.parent.rpartition(".")
+        base: type[StandIn] = OnePath if self.path_alone else NameOrPath
+        if module.startswith("mms."):
+            base = Manifest
+        needs = str(self.refusal)
+        return type(name, (base,), {"__module__": module, "__doc__": needs, "_needs": needs})
+
+
+def engine_without(known: Parent, advice: str) -> NoEngine:
+    """The engine for scripts with the parent class ``known``; ``advice`` is how to get its own."""
+    needs = known.needs or f"the engine {known.engine!r}"
+    declared = {
+        "refusal": EngineError(f"{known.name} needs {needs}; {advice}"),
+        "parent": known.name,
+        "model_files": known.model_files,
+        "model_path": known.model_path,
+        "path_alone": known.path_alone,
+        "body": known.body,
+    }
+    made: NoEngine = type("NoEngine", (NoEngine,), declared)()
+    return made
