@@ -68,7 +68,7 @@ def test_a_script_written_for_the_contract_runs_unmodified(start_server, service
     assert server.post(body, kind)[1] == {
         "labels": ["dog", "dog"],
         "log": "the package's own log module",
-        "metrics": [],
+        "metrics": True,
     }
     assert "settings shift: 0" in server.log()
 
@@ -116,3 +116,19 @@ def test_the_url_of_config_json_predicts_too(start_server, tmp_path, services):
     (tmp_path / "config.json").write_text('{"apis": [{"url": "/v1/guess"}]}')
     server = start_server(tmp_path)
     assert server.post({"a": 1}, path="/v1/guess")[:2] == (200, {"a": 1})
+
+
+def test_what_a_script_reports_to_the_metrics_manager_is_in_the_log_and_in_the_figures(
+    start_server, services
+):
+    server = start_server(services / "reports")
+    status, answer, _ = server.post({"x": [1, 2]})
+    assert (status, answer["sum"]) == (200, 3)
+    server.wait_for_line(r"preprocess 12\.5, inference 25\.0, overall 37\.5")
+    (model,) = server.get("/v1/models")[1]["models"]
+    assert (model["engine"], model["device"]) == ("none", None)
+    assert model["latency_ms"] == {
+        "preprocess": {"count": 1, "mean": 12.5, "last": 12.5},
+        "inference": {"count": 2, "mean": 12.5, "last": 5.0},
+        "overall": {"count": 1, "mean": 37.5, "last": 37.5},
+    }

@@ -45,6 +45,7 @@ def test_readiness_counts_all_of_them(server):
 
 def test_the_list_of_models_says_what_each_takes_and_gives(server):
     first = server.get("/v1/models")[1]["models"][0]
+    assert set(first.pop("latency_ms")["overall"]) == {"count", "mean", "last"}
     assert first == {
         "name": "first",
         "url": "/v1/infers/first",

@@ -158,6 +158,7 @@ def _about(host: Host) -> dict[str, Any]:
         "state": model.state.value,
         "inputs": shown(model.inputs),
         "outputs": shown(model.outputs),
+        "latency_ms": model.metrics.figures(),
     }
 
 

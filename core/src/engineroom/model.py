@@ -29,11 +29,12 @@ from engineroom.errors import (
 from engineroom.failures import place_of, request_error, reraise_interrupt
 from engineroom.lending import Stage
 from engineroom.logs import revive
+from engineroom.metrics import Metrics
 from engineroom.package import Package
 from engineroom.parents import NoEngine
 from engineroom.plugins import Registry
 from engineroom.scripting import Surroundings, imported_parent, make_service
-from engineroom.service import STEPS, Service, standing_behind, take_step_times
+from engineroom.service import Service, standing_behind, take_step_times
 from engineroom.settings import Settings
 from engineroom.uploads import default_service
 from engineroom.values import STRING, TensorSpec
@@ -68,7 +69,7 @@ REASONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """An encoded result, and the seconds that each step took where the service ran all three."""
+    """An encoded result, and the seconds that each step took as far as they are known."""
 
     body: bytes
     step_times: dict[str, float]
@@ -101,6 +102,9 @@ class Model:
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
         self.stage = Stage(package, settings, place.wanted, self.engine.name)
         self.surroundings = Surroundings(package, registry, self.stage)
+        self.metrics = Metrics()
+        # A script's constructor has not always been told the model's name yet.
+        self._lend_metrics(self.name, Service.model_name)
         # Without a script nothing looks at the working directory: no need to queue for it.
         self._on_stage = self.surroundings if package.script else contextlib.nullcontext()
         self.predictor = LazyPredictor(
@@ -181,6 +185,7 @@ class Model:
                 in_threads(self._warm_up) if in_threads is not None else self._warm_up()
 
             self._timed(warm_up, self.registry.hook.after_warm_up)
+            self.metrics.clear()
         except LoadError as error:
             self._fail(error)
             raise
@@ -267,12 +272,16 @@ class Model:
             self.settings.load_timeout_s,
             self.engine.path_alone,
         )
+        self._lend_metrics(service.model_name)
         parent = self.engine.service_class()
         if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
             self.predictor.load()
         elif not self.predictor.place.is_sure:
             _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
         return service
+
+    def _lend_metrics(self, *names: str) -> None:
+        self.surroundings.surface.metrics.update(self.metrics.by_key(names))
 
     def _set_environment(self) -> None:
         """What the frameworks read when they are imported; the user's own variables stay."""
@@ -382,10 +391,8 @@ class Model:
         Raises:
             RequestError: likewise.
         """
-        result = self.call(data)
-        times = take_step_times()
-        body = self.registry.encode(self.engine.envelope(data, result))
-        return Answer(body, dict(zip(STEPS, times, strict=True)) if times else {})
+        result, times = self._run(data)
+        return Answer(self.registry.encode(self.engine.envelope(data, result)), times)
 
     @property
     def turn(self) -> contextlib.AbstractContextManager[Any]:
@@ -394,11 +401,19 @@ class Model:
 
     def call(self, data: Any) -> Any:
         """As :meth:`__call__`, for a caller that holds :attr:`turn`."""
-        take_step_times()
+        return self._run(data)[0]
+
+    def _run(self, data: Any) -> tuple[Any, dict[str, float]]:
+        """The result, and the seconds that each step took, as far as they are known."""
         service = self.service
+        take_step_times()
+        self.metrics.begin()
         try:
             with self._on_stage, self.engine.gate:
-                return service.inference(data)
+                start = time.perf_counter()
+                result = service.inference(data)
+                seconds = time.perf_counter() - start
+            return result, self.metrics.end(take_step_times(), seconds)
         except BaseException as error:
             reraise_interrupt(error)
             raise request_error(error, service, self.package) from error
