@@ -84,14 +84,15 @@ with TestClient(app) as client:
     assert f"    {answer}\n" in (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_service_and_the_tests_of_the_guide_pass(tmp_path):
-    script, tests = blocks("docs/writing-a-service.md", "python")
+def test_the_service_the_tests_and_the_notebook_of_the_guide_run(tmp_path):
+    script, tests, notebook = blocks("docs/writing-a-service.md", "python")
     package = new_package(tmp_path, script)
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     (package / "model" / "labels.json").write_text(json.dumps(names))
     assert predict(package) == '{"digits": ["seven"]}\n'
     (tmp_path / "test_mnist.py").write_text(tests)
     run("-m", "pytest", "-q", "test_mnist.py", "--rootdir", tmp_path, cwd=tmp_path)
+    assert f"# {run('-W', 'error', '-c', notebook, cwd=tmp_path)}" in notebook
 
 
 def test_the_plugin_of_hooks_md_decodes_csv(tmp_path):

@@ -64,7 +64,54 @@ def test_wheels_carry_what_a_user_needs(built):
     for names in (core, onnx):
         assert any(name.endswith("licenses/LICENSE") for name in names)
         tops = {name.partition("/")[0] for name in names}
-        assert all(top.startswith("engineroom") for top in tops)
+        assert all(top.startswith("engineroom") or top.endswith("-stubs") for top in tops)
+
+
+SCRIPT = """
+import log
+import mms.log
+from metric.metrics_manager import MetricsManager
+from mms.model_service.mxnet_model_service import MXNetBaseService
+from mms.utils.mxnet import image
+from model_service import log as other
+from model_service.pytorch_model_service import PTServingBaseService
+
+logger: log.Logger = log.getLogger(__name__)
+other.get_logger("a").info("%d", log.INFO)
+
+
+class Service(PTServingBaseService):
+    def _preprocess(self, data: bytes) -> str:
+        MetricsManager.metrics[self.model_name + "_LatencyPreprocess"].update(1.5)
+        image.read(data).asnumpy()
+        self.model.eval()
+        return self.model_path
+
+
+Service("name", "path")._preprocess(b"").upper()
+reveal_type(MXNetBaseService("name", "folder", {}).inference)
+PTServingBaseService(1)  # wrong
+log.nosuch  # wrong
+"""
+
+
+def test_editors_and_type_checkers_know_the_names_that_scripts_import(installed, tmp_path):
+    """And nobody else does: the wheel brings their types, and no module of such a name."""
+    (tmp_path / "customize_service.py").write_text(SCRIPT)
+    python = installed / "python"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python]
+    shown = subprocess.run(
+        [*map(str, command), "customize_service.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    wrong = [line for line in shown.stdout.splitlines() if ": error:" in line]
+    lines = SCRIPT.splitlines()
+    assert ["# wrong" in lines[int(line.split(":")[1]) - 1] for line in wrong] == [True, True], (
+        shown
+    )
+    assert "def (data: Any) -> Any" in shown.stdout
+    for name in ("log", "metric", "mms", "model_service"):
+        found = f"import importlib.util; print(importlib.util.find_spec({name!r}))"
+        assert run(python, "-c", found, cwd=tmp_path).stdout == "None\n"
 
 
 def test_an_sdist_builds_a_wheel_without_the_checkout(built, tmp_path):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 NOT_IMPORTED = {
     "engineroom.__main__": "it is the command itself",
     "engineroom.testing": "it is for those who have pytest",
+    "engineroom.pytest_plugin": "likewise",
 }
 FRAMEWORKS = ("tensorflow", "torch", "mindspore", "onnxruntime")
 MODULES = sorted(

@@ -264,20 +264,30 @@ class Model:
         if self.package.script is None:
             inputs = self.predictor.load().inputs
             return default_service(self.engine.service_class(), inputs)(self.name, self._path())
-        service = make_service(
-            self.package,
-            self.surroundings,
-            self.name,
-            self._path(),
-            self.settings.load_timeout_s,
-            self.engine.path_alone,
-        )
-        self._lend_metrics(service.model_name)
+        service = self.scripted_service()
         parent = self.engine.service_class()
         if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
             self.predictor.load()
         elif not self.predictor.place.is_sure:
             _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
+        return service
+
+    def scripted_service(self) -> Service:
+        """What the script makes, before anything is loaded or asked of it. Call it on stage.
+
+        Raises:
+            ScriptError: as :func:`~engineroom.scripting.make_service`.
+        """
+        with standing_behind(self.predictor):
+            service = make_service(
+                self.package,
+                self.surroundings,
+                self.name,
+                self._path(),
+                self.settings.load_timeout_s,
+                self.engine.path_alone,
+            )
+        self._lend_metrics(service.model_name)
         return service
 
     def _lend_metrics(self, *names: str) -> None:

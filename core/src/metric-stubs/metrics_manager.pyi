@@ -1,0 +1,6 @@
+from typing import ClassVar
+
+from engineroom.metrics import Metric
+
+class MetricsManager:
+    metrics: ClassVar[dict[str, Metric]]

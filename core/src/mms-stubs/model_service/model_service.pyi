@@ -1,0 +1,3 @@
+from engineroom.parents import Manifest
+
+class SingleNodeService(Manifest): ...

@@ -1,0 +1,1 @@
+from engineroom.lent.ndarray import *

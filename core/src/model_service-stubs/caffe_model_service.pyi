@@ -1,0 +1,6 @@
+from typing import Any
+
+from engineroom.service import Service
+
+class CaffeBaseService(Service):
+    net: Any

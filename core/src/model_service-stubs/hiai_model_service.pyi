@@ -1,0 +1,3 @@
+from engineroom.service import Service
+
+class HiaiBaseService(Service): ...
