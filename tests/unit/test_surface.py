@@ -399,6 +399,14 @@ def test_a_module_called_mms_in_the_package_wins(package):
     assert load(path)({"a": 1}) == "own"
 
 
+def test_a_folder_called_log_is_no_module(package):
+    path = package(
+        "import log\n" + script(NAMES[0], "    def _inference(self, d): return log.INFO"),
+        **{"log/train.log": "epoch 1"},
+    )
+    assert load(path)({"a": 1}) == 20
+
+
 def test_a_module_that_the_process_has_under_a_lent_name_is_not_the_script_s(
     package, tmp_path, monkeypatch
 ):

@@ -35,6 +35,7 @@ def load_service() -> Iterator[Callable[..., Service]]:
             chosen = Settings.read(settings)
             model = Model(open_package(path), chosen, Registry(chosen))
             stage.callback(model.predictor.close)
+            stage.callback(model.surroundings.close)
             stage.enter_context(model.surroundings)
             return model.scripted_service()
 

@@ -55,14 +55,14 @@ class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         target: types.ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a lent module; None for the others."""
-        top, _, rest = name.partition(".")
+        top = name.partition(".")[0]
         if top not in LENT:
             return None
         if top != "model_service":
-            # A module of this name in the package wins, with all that is inside it.
+            # A module of this name in the package wins; a folder of logs is none.
             own = importlib.machinery.PathFinder.find_spec(top, self.paths)
-            if own is not None:
-                return None if rest else own
+            if own is not None and own.has_location:
+                return None
         if name in PACKAGES:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         if name in MODULES or name in METRICS or self._parent(name) is not None:
