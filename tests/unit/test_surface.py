@@ -135,6 +135,13 @@ def test_another_engine_runs_the_converted_model_of_a_script_without_an_engine(p
     assert load(path, engine="onnx")({"x": [[1, 0, 0]]})["y"].tolist() == [[0.0, 1.0]]
 
 
+def test_the_envelope_of_an_engine_that_is_not_there_is_missed_aloud(package, only_onnx, caplog):
+    own = "    def _inference(self, data): return data"
+    name = "model_service.python_model_service.XgSklServingBaseService"
+    assert load(package(script(name, own)))("text") == "text"
+    assert "without the engine 'sklearn' answers come without" in caplog.text
+
+
 # --- construction
 
 

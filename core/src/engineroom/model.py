@@ -265,6 +265,8 @@ class Model:
             inputs = self.predictor.load().inputs
             return default_service(self.engine.service_class(), inputs)(self.name, self._path())
         service = self.scripted_service()
+        if isinstance(self.engine, NoEngine) and self.engine.warning:
+            self.stage.warn(self.engine.warning)
         parent = self.engine.service_class()
         if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
             self.predictor.load()

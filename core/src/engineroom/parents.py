@@ -33,6 +33,8 @@ class Parent:
     path_alone: bool = False
     body: Literal["form", "text"] = "form"
     needs: str = ""
+    differs: str = ""
+    """What is otherwise than on the platform while its engine is not here."""
     instead: str = "override _inference to run the model yourself, or convert it to ONNX"
 
     @property
@@ -76,6 +78,7 @@ PARENTS = (
         model_files=("*.m",),
         path_alone=True,
         body="text",
+        differs='answers come without the {"data": {"resp_data": …}} around them',
     ),
     Parent(
         "model_service.spark_model_service.SparkServingBaseService",
@@ -177,6 +180,8 @@ class NoEngine(Engine):
     name = "none"
     refusal: EngineError
     """Why the parent's own ``_inference`` cannot run."""
+    warning: str = ""
+    """What a script that runs its model itself should know."""
 
     def load(self, path: Any, device: Device, threads: int) -> Predictor:  # noqa: ARG002
         """Nothing can be loaded.
@@ -205,8 +210,10 @@ class NoEngine(Engine):
 def engine_without(known: Parent, advice: str) -> NoEngine:
     """The engine for scripts with the parent class ``known``; ``advice`` is how to get its own."""
     needs = known.needs or f"the engine {known.engine!r}"
+    warning = f"without the engine {known.engine!r} {known.differs}; {advice}"
     declared = {
         "refusal": EngineError(f"{known.name} needs {needs}; {advice}"),
+        "warning": warning if known.differs else "",
         "parent": known.name,
         "model_files": known.model_files,
         "model_path": known.model_path,
