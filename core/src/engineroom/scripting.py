@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
-from engineroom.failures import place_of, reraise_interrupt
+from engineroom.failures import load_aside, place_of, reraise_interrupt
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.plugins import Registry
@@ -174,9 +174,10 @@ def make_service(
         cls = _load_class(package, surroundings)
         if surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal
-        arguments = (name, path)
+        arguments = {"model_name": name, "model_path": path}
+        taken = dict(list(arguments.items())[2 - _arity(cls, path_alone) :])
         try:
-            service = cls(*arguments[2 - _arity(cls, path_alone) :])
+            service = cls(*taken.values())
         except BaseException as error:
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
@@ -184,10 +185,11 @@ def make_service(
             place = place_of(error, package) or str(package.script)
             raise ScriptError(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
+                f"{load_aside(error, package, **taken)}"
             ) from error
     if surroundings.libraries.refusal is not None:  # of what the constructor has imported
         raise surroundings.libraries.refusal
-    for key, value in zip(("model_name", "model_path"), arguments, strict=True):
+    for key, value in arguments.items():
         vars(service).setdefault(key, value)
     return service
 
@@ -226,7 +228,10 @@ def _import_failure(error: BaseException, package: Package) -> str:
         )
     if isinstance(error, SyntaxError):
         return f"{place}: {not_python(error)}"
-    return f"{place}: importing the script failed: {type(error).__name__}: {error}"
+    return (
+        f"{place}: importing the script failed: {type(error).__name__}: {error}"
+        f"{load_aside(error, package)}"
+    )
 
 
 def _service_class(
