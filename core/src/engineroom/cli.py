@@ -128,20 +128,37 @@ def serve(paths: list[tuple[str, Path]], **options: Any) -> None:
     "-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field."
 )
 @click.option("-d", "--data", metavar="JSON|@FILE|@-", help="A JSON body.")
+@click.option("--explain", is_flag=True, help="Tell what each step got and gave, and what failed.")
+@click.option("--pdb", "debugger", is_flag=True, help="Debug the script where it fails.")
 @_settings("predict")
-def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:
+def predict(
+    path: Path,
+    fields: Sequence[str],
+    data: str | None,
+    explain: bool,
+    debugger: bool,
+    **options: Any,
+) -> None:
     """Answer one request without a server; what each step took goes to standard error."""
+    from engineroom.kinds import words_of
     from engineroom.tools.predict import answer, body_bytes, form_data
 
     if bool(fields) == (data is not None):
         raise click.UsageError("give the request either with -F (as often as needed) or with -d")
+    if debugger and data == "@-":
+        raise click.UsageError("--pdb needs standard input: put the body into a file")
     settings = _given(options)
+    request = form_data(fields) if fields else body_bytes(data or "")
     try:
-        answer(path, form_data(fields) if fields else body_bytes(data or ""), settings)
+        answer(path, request, settings, explain, debugger)
     except RequestError as error:
         if settings.debug:
             click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
+        if not explain and "given" in error.detail:
+            click.echo(
+                f"given: {words_of(error.detail['given'])}  (--explain tells more)", err=True
+            )
         _exit(1)
     _exit(0)
 

@@ -108,7 +108,7 @@ def _dict(value: Any, depth: int) -> str:
     items = list(itertools.islice(dict.items(value), MAX_ITEMS))
     if all(_is(item, io.BytesIO) for _, item in items):
         files = [f"{_key(name)} ({_bytes(file)})" for name, file in items]
-        return f"{_counted(count, 'file')} {_listed(files, count)}"
+        return f"{counted(count, 'file')} {_listed(files, count)}"
     if depth >= MAX_DEPTH:
         return f"dict of {count}"
     parts = [f"{_key(key)}: {kind_of(item, depth + 1)}" for key, item in items]
@@ -133,7 +133,7 @@ def _sequence(value: Any, depth: int) -> str:
 
 
 def _str(value: Any, _depth: int) -> str:
-    return f"str of {_counted(str.__len__(value), 'character')}"
+    return f"str of {counted(str.__len__(value), 'character')}"
 
 
 def _file(value: Any, _depth: int) -> str:
@@ -148,7 +148,7 @@ def _bytes(file: Any) -> str:
     if io.BytesIO.closed.__get__(file):
         return "closed"
     with io.BytesIO.getbuffer(file) as buffer:
-        return _counted(buffer.nbytes, "byte")
+        return counted(buffer.nbytes, "byte")
 
 
 def _key(key: Any) -> str:
@@ -163,7 +163,7 @@ def _listed(parts: Iterable[str], count: int) -> str:
     return ", ".join(parts) + more
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
