@@ -164,7 +164,8 @@ def _file(fault: Fault) -> Iterator[str]:
         return
     wanted = str(error.filename)
     if not os.path.isabs(wanted):
-        yield f"{wanted!r} was looked for in the working directory, {fault.package.root}"
+        root = fault.package.root
+        yield f"{wanted!r} was looked for in the working directory, where {root} appears"
     there = [path for path in fault.package.root.rglob("*") if "__pycache__" not in path.parts]
     by_name = {path.name: path for path in there[:5000]}
     names = difflib.get_close_matches(os.path.basename(wanted), by_name, 3)

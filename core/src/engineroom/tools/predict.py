@@ -166,6 +166,7 @@ class Run:
         assert self.trace is not None
         yield from self._way()
         yield from answer_report(self.trace.result, answered)
+        yield f"loaded in     {self.seconds['load'] * 1e3:.0f} ms"
         yield ""
 
     def failure_report(self, error: EngineroomError) -> Iterator[str]:
