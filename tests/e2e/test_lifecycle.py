@@ -222,24 +222,6 @@ def test_a_step_may_ask_for_an_event_loop(start_server, tmp_path):
     assert start_server(tmp_path).post({"a": 1})[:2] == (200, {"a": 1})
 
 
-def test_reload_serves_the_changed_script(start_server, tmp_path, services):
-    script = tmp_path / "customize_service.py"
-    script.write_text(SLOW_LOAD.replace("time.sleep(1)", "pass"))
-    server = start_server(tmp_path, "--reload")
-    assert server.post({"a": 1})[1] == ["cat"]
-    time.sleep(1)  # until the watcher has seen the first version
-    script.write_text(SLOW_LOAD.replace("time.sleep(1)", "pass").replace("cat", "dog"))
-    limit = time.monotonic() + 15
-    answer = None
-    while answer != ["dog"] and time.monotonic() < limit:
-        time.sleep(0.2)
-        try:
-            answer = server.post({"a": 1})[1]
-        except OSError:
-            continue
-    assert answer == ["dog"]
-
-
 @pytest.mark.parametrize("step", ["_preprocess", "_inference", "_postprocess"])
 @pytest.mark.parametrize(
     ("error", "status"),

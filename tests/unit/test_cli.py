@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -176,8 +177,8 @@ def test_check_says_what_runs_and_that_it_can_be_served(model):
         "runs on  engine fake on cpu",
         "input    x (N, 2) float32",
         "output   y (N, 2) float32",
-        "warm-up  answered; 1 of 1 examples answered",
-        "verdict  can be served",
+        "warm-up  the model file was tried on zeros; 1 example answered",
+        "verdict  runs as it is",
     ]
 
 
@@ -207,6 +208,7 @@ def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(p
     command = [sys.executable, "-m", "engineroom", "check", path]
     shown = subprocess.run(command, capture_output=True, text=True).stdout
     assert "lent     np.int, today int" in shown
+    assert "verdict  runs with these names lent: np.int; not tried on a request" in shown
     assert "customize_service.py:6: warning: np.nonsense does not exist in the installed" in shown
     assert shown.count("warning") == 1
 
@@ -230,8 +232,54 @@ def test_check_prints_the_findings_of_config_json(model):
 def test_check_exits_with_3_and_says_what_stops_the_package(model, package, name, content, problem):
     done = run("check", package(**{name: content}))
     assert done.exit_code == 3
-    assert problem in done.stdout
-    assert done.stdout.splitlines()[-1] == "verdict  cannot be served"
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("verdict  will not run: ")
+    assert problem in last
+
+
+def test_check_keeps_what_a_script_prints_and_the_log_out_of_its_report(package):
+    path = package(
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "print('loading')\n"
+        "class Chatty(OnnxServingBaseService):\n"
+        "    def _inference(self, data):\n"
+        "        return 1\n",
+        **{"a.onnx": "", "b.onnx": ""},
+    )
+    command = [sys.executable, "-m", "engineroom", "check", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[2:] == [
+        "warning  several model files (a.onnx, b.onnx): model_path is the first",
+        "runs on  engine onnx; the script runs its model itself",
+        "warm-up  none",
+        f"verdict  runs as it is; not tried on a request: put one into {path / 'model' / 'examples'}",
+    ]
+    assert done.stderr == "loading\n"
+
+
+def test_check_tries_a_request(model):
+    lines = run("check", model, "-d", '{"x": [[1, 2]]}').stdout.splitlines()
+    assert lines[-2].startswith("request  answered in ")
+    assert lines[-2].endswith("19 bytes of JSON")
+    assert lines[-1] == "verdict  runs as it is"
+
+
+def test_check_exits_with_1_for_a_package_that_loads_and_refuses_the_request(model):
+    done = run("check", model, "-F", "x=[[1]]")
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 1
+    assert lines[-2].startswith("request  400 MR.0101 The input parameter is invalid: input")
+    assert lines[-1].startswith("verdict  loads, and answers this request with 400")
+
+
+def test_check_of_a_package_without_heavy_imports_takes_less_than_a_second(services):
+    command = [sys.executable, "-m", "engineroom", "check", services / "echo"]
+    best = 10.0
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        best = min(best, time.perf_counter() - began)
+    assert best < 1
 
 
 def test_check_with_debug_shows_the_traceback(package, fake_engine):

@@ -1,5 +1,7 @@
 """From an exception in a script to the answer: which step, which line, whose fault."""
 
+import io
+
 import pytest
 
 from engineroom.errors import (
@@ -9,7 +11,7 @@ from engineroom.errors import (
     StepError,
     StepInputError,
 )
-from engineroom.failures import place_of, request_error
+from engineroom.failures import aside, place_of, request_error
 from engineroom.package import open_package
 from engineroom.service import Service
 
@@ -42,6 +44,7 @@ def test_a_failure_names_its_step_its_line_and_the_source(fail):
         "step": "_preprocess",
         "where": "customize_service.py:6",
         "line": 'raise ValueError("no good")',
+        "given": "None",
         "exception": "ValueError: no good",
     }
 
@@ -168,7 +171,56 @@ def test_a_failure_outside_the_script_has_a_step_and_no_line(package):
     with pytest.raises(StepError) as caught:
         service.inference({})
     error = request_error(caught.value, service, opened)
-    assert error.detail == {"step": "_inference"}
+    assert error.detail == {"step": "_inference", "given": "an empty dict"}
+
+
+# --- what a step was given
+
+
+def test_what_a_step_was_given_is_told_by_kind_and_size_and_never_by_value(fail):
+    data = {"images": {"7.png": io.BytesIO(b"x" * 331)}, "k": "hunter2"}
+    error = fail("1 / 0", data)
+    assert error.detail["given"] == {
+        "images": "1 file '7.png' (331 bytes)",
+        "k": "str of 7 characters",
+    }
+    assert "hunter2" not in str(error.body("1"))
+
+
+def test_a_step_that_has_bound_its_parameter_anew_is_told_by_what_came_in(fail):
+    assert fail("data = len(data); 1 / 0", data=[1, 2]).detail["given"] == "list of 2 int"
+
+
+def test_the_next_step_is_told_by_what_the_one_before_returned(fail):
+    rest = "  def _postprocess(self, data):\n    return data['missing']\n"
+    rest += "  def _inference(self, data):\n    return {'y': data['x'] * 2}\n"
+    error = fail("return {'x': np.zeros((1, 28), 'float32')}", rest=rest)
+    assert (error.detail["step"], error.detail["given"]) == (
+        "_postprocess",
+        {"y": "float32 (1, 28)"},
+    )
+
+
+def test_a_step_with_a_signature_of_its_own_is_told_by_its_arguments(fail):
+    rest = "  def inference(self, data):\n    return self._inference(data, width=3)\n"
+    rest += "  def _inference(self, rows, width):\n    return rows[width]\n"
+    error = fail("pass", data=[1, 2], rest=rest)
+    assert error.detail["given"] == {"rows": "list of 2 int", "width": "int"}
+
+
+def test_a_failure_in_an_own_inference_is_told_by_the_request(fail):
+    rest = "  def inference(self, request):\n    return request['a'].read()\n"
+    assert fail("pass", data={"a": "1"}, rest=rest).detail["given"] == {"a": "str of 1 character"}
+
+
+def test_the_log_gets_the_line_and_what_was_given_behind_the_message(fail):
+    told = fail("1 / 0", data={"k": 1})
+    assert aside(told.detail) == "; line: 1 / 0; given: k: int"
+    assert aside(told.detail, ["given"]) == "; given: k: int"
+    assert aside({}) == ""
+
+
+# --- where
 
 
 def test_the_place_of_a_syntax_error_is_the_file_that_has_it(package, tmp_path):

@@ -104,6 +104,19 @@ def main() -> None:
 
 
 PACKAGE = click.argument("path", type=click.Path(path_type=Path))
+FORM = click.option(
+    "-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field."
+)
+BODY = click.option("-d", "--data", metavar="JSON|@FILE|@-", help="A JSON body.")
+
+
+def _request(fields: Sequence[str], data: str | None) -> dict[str, Any] | bytes:
+    """The request of ``-F`` or ``-d``: a form, or a body to decode."""
+    from engineroom.tools.predict import body_bytes, form_data
+
+    if bool(fields) == (data is not None):
+        raise click.UsageError("give the request either with -F (as often as needed) or with -d")
+    return form_data(fields) if fields else body_bytes(data or "")
 
 
 @main.command(
@@ -124,39 +137,56 @@ def serve(paths: list[tuple[str, Path]], **options: Any) -> None:
 
 @main.command()
 @PACKAGE
-@click.option(
-    "-F", "--form", "fields", multiple=True, metavar="KEY=@FILE|KEY=TEXT", help="A form field."
-)
-@click.option("-d", "--data", metavar="JSON|@FILE|@-", help="A JSON body.")
+@FORM
+@BODY
+@click.option("--explain", is_flag=True, help="Tell what each step got and gave, and what failed.")
+@click.option("--pdb", "debugger", is_flag=True, help="Debug the script where it fails.")
 @_settings("predict")
-def predict(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:
+def predict(
+    path: Path,
+    fields: Sequence[str],
+    data: str | None,
+    explain: bool,
+    debugger: bool,
+    **options: Any,
+) -> None:
     """Answer one request without a server; what each step took goes to standard error."""
-    from engineroom.tools.predict import answer, body_bytes, form_data
+    from engineroom.kinds import words_of
+    from engineroom.tools.predict import answer
 
-    if bool(fields) == (data is not None):
-        raise click.UsageError("give the request either with -F (as often as needed) or with -d")
+    if debugger and data == "@-":
+        raise click.UsageError("--pdb needs standard input: put the body into a file")
     settings = _given(options)
+    request = _request(fields, data)
     try:
-        answer(path, form_data(fields) if fields else body_bytes(data or ""), settings)
+        answer(path, request, settings, explain, debugger)
     except RequestError as error:
         if settings.debug:
             click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
+        if not explain and "given" in error.detail:
+            click.echo(
+                f"given: {words_of(error.detail['given'])}  (--explain tells more)", err=True
+            )
         _exit(1)
     _exit(0)
 
 
 @main.command()
 @PACKAGE
+@FORM
+@BODY
 @_settings("check")
-def check(path: Path, **options: Any) -> None:
+def check(path: Path, fields: Sequence[str], data: str | None, **options: Any) -> None:
     """Do everything that `serve` would do before its first request, and say what it finds.
 
-    Exit code 0: it can be served. 3: it cannot.
+    Exit code 0: it can be served. 3: it cannot. 1: it can, but the request given with -F or -d gets
+    an error.
     """
     from engineroom.tools.check import check_package
 
-    _exit(0 if check_package(path, _given(options)) else LOAD_FAILED)
+    request = _request(fields, data) if fields or data is not None else None
+    _exit(check_package(path, _given(options), request))
 
 
 @main.command()

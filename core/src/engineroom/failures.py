@@ -1,19 +1,23 @@
 """From an exception in a service to the error that its client and its log get.
 
-Says in which step it happened, at which line of the script, and whose fault it is.
+Says in which step it happened, what the step was given, at which line of the script, and whose
+fault it is.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import linecache
 import re
 import threading
 import traceback
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from types import CodeType, FrameType
 from typing import Any
 
 from engineroom.errors import InvalidUploadError, RequestError, StepError, StepInputError
+from engineroom.kinds import given, words_of
 from engineroom.package import Package
 from engineroom.service import STEPS, Service
 
@@ -32,6 +36,7 @@ READERS = re.compile(
     r"zipfile(\._.*)?|gzip|wave|imageio\..*|tifffile\..*"
 )
 
+CALLED = ("inference", *STEPS)
 ANONYMOUS = re.compile(r"<_io\.BytesIO object at 0x\w+>")
 
 
@@ -81,16 +86,60 @@ def request_error(error: BaseException, service: Service, package: Package) -> R
 
 def _detail(error: BaseException, service: Service, package: Package) -> dict[str, Any]:
     detail: dict[str, Any] = {}
+    told: Any = None
+    caller: FrameType | None = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name in STEPS and frame.f_locals.get("self") is service:
-            detail["step"] = frame.f_code.co_name
+        name = frame.f_code.co_name
+        if name in CALLED and _is_called_on(service, frame):
+            told = _given(frame, caller)
+            if name in STEPS:
+                detail["step"] = name
+        caller = frame
     frames = script_frames(error, package)
     if frames:
         frame, line = frames[-1]
         file = frame.f_code.co_filename
         detail["where"] = f"{file.removeprefix(str(package.folder)).lstrip('/')}:{line}"
         detail["line"] = linecache.getline(file, line).strip()
-    return detail
+    return detail if told is None else {**detail, "given": told}
+
+
+def _is_called_on(service: Service, frame: FrameType) -> bool:
+    names = parameters_of(frame.f_code)
+    return bool(names) and frame.f_locals.get(names[0]) is service
+
+
+def _given(frame: FrameType, caller: FrameType | None) -> Any:
+    """What the step in ``frame`` was given, or what its parameters hold by now."""
+    if caller is not None and caller.f_code is Service.inference.__code__:
+        # A step may have bound its parameter anew; here is still what it came in with.
+        return given(caller.f_locals.get("data"))
+    names = parameters_of(frame.f_code)[1:]
+    values = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+    if len(names) == 1:
+        return given(*values.values()) if values else None
+    return given(values) if values else None
+
+
+def parameters_of(code: CodeType) -> tuple[str, ...]:
+    """The names of a function's arguments in their order, ``*args`` and ``**kwargs`` last."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
+
+
+def aside(detail: Mapping[str, Any], keys: Sequence[str] = ("line", "given")) -> str:
+    """The source line and what was given, to follow a message; empty when neither is known."""
+    known = {key: words_of(detail[key]) for key in keys if detail.get(key)}
+    return "".join(f"; {key}: {words}" for key, words in known.items())
+
+
+def load_aside(error: BaseException, package: Package, **known: Any) -> str:
+    """Likewise for an exception while a script is imported or its service is made."""
+    text = error.text if isinstance(error, SyntaxError) else None
+    for frame, number in script_frames(error, package)[-1:]:
+        text = text or linecache.getline(frame.f_code.co_filename, number)
+    return aside({"line": (text or "").strip(), "given": known})
 
 
 def _is_about_an_upload(error: BaseException) -> bool:

@@ -129,10 +129,12 @@ class Host:
     async def ready_runner(self, timeout_s: float) -> Runner:
         """The runner of the ready model. The first request of a mounted app starts the load.
 
+        While somebody works on the package, a request waits for what has just been saved.
+
         Raises:
             NotReadyError: it is not ready, and why.
         """
-        if self.runner is None and not self.in_background:
+        if self.runner is None and (self.settings.reload or not self.in_background):
             self._begin()
             await self._wait(timeout_s)
         if self.runner is None or not self.is_ready:

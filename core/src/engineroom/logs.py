@@ -43,7 +43,7 @@ def configure(settings: Settings, quiet: bool = False) -> None:
     """
     global _is_configured
     _is_configured = True
-    handler = logging.StreamHandler(_standard_error())
+    handler = logging.StreamHandler(standard_error())
     if settings.log_format == "json":
         handler.setFormatter(JSONFormatter())
     else:
@@ -74,7 +74,8 @@ def revive() -> None:
             logging.getLogger(name).disabled = False
 
 
-def _standard_error() -> IO[str]:
+def standard_error() -> IO[str]:
+    """A duplicate of standard error, which stays when a script detaches the other."""
     try:
         descriptor = os.dup(sys.stderr.fileno())
     except OSError:  # a notebook or a test has put something else there

@@ -26,7 +26,7 @@ from engineroom.errors import (
     ScriptError,
     WarmUpError,
 )
-from engineroom.failures import place_of, request_error, reraise_interrupt
+from engineroom.failures import aside, place_of, request_error, reraise_interrupt
 from engineroom.lending import Stage
 from engineroom.logs import revive
 from engineroom.metrics import Metrics
@@ -372,7 +372,9 @@ class Model:
             try:
                 self.call(data)
             except RequestError as error:
-                raise WarmUpError(f"{path}: the example failed: {error}") from error
+                raise WarmUpError(
+                    f"{path}: the example failed: {error}{aside(error.detail)}"
+                ) from error
 
     def _warm_up_engine(self, predictor: Predictor) -> None:
         try:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from engineroom.encoding import encode_response
 from engineroom.errors import BusyError, RequestError, ResultError
+from engineroom.failures import aside
 from engineroom.logs import FIELDS
 from engineroom.settings import Settings
 
@@ -48,9 +49,11 @@ def error_response(
     if settings.debug:
         body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
     if error.status >= 500 and not isinstance(error, BusyError):
-        log.error("%s (request %s)", error, request_id, exc_info=error.__cause__)
+        told = f"{error}{aside(error.detail)}"
+        log.error("%s (request %s)", told, request_id, exc_info=error.__cause__)
     if settings.access_log:
-        log_access(scope, error.status, problem=f"{error.code}: {error}")
+        problem = f"{error.code}: {error}{aside(error.detail, ('given',))}"
+        log_access(scope, error.status, problem=problem)
     headers = {**error.headers, "x-request-id": request_id}
     return ErrorResponse(body, status_code=error.status, headers=headers)
 

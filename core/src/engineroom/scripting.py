@@ -21,7 +21,7 @@ from typing import Any
 
 from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
-from engineroom.failures import place_of, reraise_interrupt
+from engineroom.failures import load_aside, place_of, reraise_interrupt
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
@@ -200,8 +200,9 @@ def make_service(
         cls = _load_class(package, surroundings)
         if surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal
+        arguments = _arguments(cls, name, path, path_alone)
         try:
-            service = cls(*_arguments(cls, name, path, path_alone))
+            service = cls(*arguments.values())
         except BaseException as error:
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
@@ -209,6 +210,7 @@ def make_service(
             place = place_of(error, package) or str(package.script)
             raise ScriptError(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
+                f"{load_aside(error, package, **arguments)}"
             ) from error
     if surroundings.libraries.refusal is not None:  # of what the constructor has imported
         raise surroundings.libraries.refusal
@@ -252,7 +254,10 @@ def _import_failure(error: BaseException, package: Package) -> str:
         )
     if isinstance(error, SyntaxError):
         return f"{place}: {not_python(error)}"
-    return f"{place}: importing the script failed: {type(error).__name__}: {error}"
+    return (
+        f"{place}: importing the script failed: {type(error).__name__}: {error}"
+        f"{load_aside(error, package)}"
+    )
 
 
 def _service_class(
@@ -286,8 +291,8 @@ def _line(cls: type) -> int | str:
         return "?"
 
 
-def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> tuple[Any, ...]:
-    """What the constructor is given, by place: the path alone, or the name and the path."""
+def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> dict[str, Any]:
+    """What the constructor is given, in this order: the path alone, or the name and the path."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -296,6 +301,7 @@ def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> tu
     else:
         count = 4 if takes_any else len(by_place)
     if count < 2:
-        return (path,)[:count]
+        return dict(list({"model_path": path}.items())[:count])
     # MXNet's parent takes a manifest and a GPU, too.
-    return (name, path, {}, None)[: count if issubclass(cls, Manifest) else 2]
+    both = {"model_name": name, "model_path": path, "manifest": {}, "gpu": None}
+    return dict(list(both.items())[: count if issubclass(cls, Manifest) else 2])

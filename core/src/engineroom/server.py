@@ -20,7 +20,8 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.supervisors import ChangeReload, Multiprocess
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
 
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
@@ -57,13 +58,14 @@ def serve(paths: Sequence[tuple[str, Path]], settings: Settings) -> int:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
-    config = _config(settings, [package.root for package in packages.values()])
+    config = _config(settings)
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with tempfile.TemporaryDirectory("", "engineroom-", ignore_cleanup_errors=True) as scratch:
             os.environ[SCRATCH] = scratch
-            return _run(config, listening, settings)
+            roots = [package.root for package in packages.values()]
+            return _run(config, listening, settings, roots)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -90,10 +92,16 @@ class Workers(Multiprocess):
         super().terminate_all()
 
 
-def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -> int:
+def _run(
+    config: uvicorn.Config, listening: socket.socket, settings: Settings, roots: Sequence[Path]
+) -> int:
     if settings.reload:
-        server = uvicorn.Server(config)
-        ChangeReload(config, target=server.run, sockets=[listening]).run()
+        from engineroom.tools.reload import Reloader, Sources
+
+        reloader = Reloader(config, uvicorn.Server(config).run, [listening])
+        reloader.sources = Sources(roots)
+        listening.listen()  # a request that comes before the process waits for it
+        reloader.run()
         return 0
     if settings.workers > 1:
         supervisor = Workers(config, sockets=[listening])
@@ -104,13 +112,11 @@ def _run(config: uvicorn.Config, listening: socket.socket, settings: Settings) -
     return 0
 
 
-def _config(settings: Settings, roots: Sequence[Path]) -> uvicorn.Config:
+def _config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         "engineroom.server:app",
         factory=True,
         workers=settings.workers,
-        reload=settings.reload,
-        reload_dirs=list(map(str, roots)) if settings.reload else None,
         http=Protocol,
         lifespan="on",
         ws="none",
@@ -127,7 +133,7 @@ def _config(settings: Settings, roots: Sequence[Path]) -> uvicorn.Config:
     )
 
 
-def app() -> Starlette:
+def app() -> ASGIApp:
     """The app of this process, from its environment: what every worker calls at its start."""
     settings = Settings.read()
     configure(settings)
@@ -135,17 +141,28 @@ def app() -> Starlette:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     paths = [(name, Path(path)) for name, path in json.loads(os.environ[PATHS])]
+    if settings.reload:
+        from engineroom.tools.reload import reloaded_app
+
+        return reloaded_app(paths, settings)
     try:
-        place = settle(settings, os.environ.get(SCRATCH))
-        # One of several workers takes connections only when it is ready; a single one says so
-        # itself.
-        _hosts[:] = make_hosts(
-            open_packages(paths, settings), settings, place, in_background=settings.workers == 1
-        )
+        return Served(prepared_hosts(paths, settings))
     except LoadError as error:
         log.error("%s", error)
         sys.exit(LOAD_FAILED)
-    return Served(_hosts)
+
+
+def prepared_hosts(paths: Sequence[tuple[str, Path]], settings: Settings) -> list[Host]:
+    """The hosts of this process.
+
+    Raises:
+        LoadError: no engine for one of the packages, or no device.
+    """
+    place = settle(settings, os.environ.get(SCRATCH))
+    # One of several workers takes connections only when it is ready; a single one says so itself.
+    in_background = settings.workers == 1 or settings.reload
+    _hosts[:] = make_hosts(open_packages(paths, settings), settings, place, in_background)
+    return _hosts
 
 
 class Served(Application):
@@ -183,11 +200,14 @@ def _leave_soon() -> None:
 
 
 async def _stop_when_failed() -> None:
-    """Called by uvicorn once a second: a server whose model failed has nothing to serve."""
+    """Called by uvicorn once a second: a server whose model failed has nothing to serve.
+
+    Except that one which reloads tells why until the package is mended.
+    """
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and not supervisor.is_alive():
         signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
-    if any(host.model.state is State.FAILED for host in _hosts):
+    if any(host.model.state is State.FAILED and not host.settings.reload for host in _hosts):
         leave(LOAD_FAILED)
 
 

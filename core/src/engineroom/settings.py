@@ -76,7 +76,7 @@ class Settings:
     )
     debug: bool = _setting(False, click.BOOL, "Add tracebacks to error answers; log more.", LOADING)
     reload: bool = _setting(
-        False, click.BOOL, "Start again when a .py file of the package changes.", SERVING
+        False, click.BOOL, "Start again when a .py file or config.json changes.", SERVING
     )
     allow_pickle: bool = _setting(
         False,

@@ -49,7 +49,8 @@ def not_python(error: SyntaxError) -> str:
     """Why a file cannot be read, in words."""
     if PYTHON_2.search(f"{error.msg} {error.text}"):
         return f"it is Python 2: {error.msg}; convert it, for example with 2to3"
-    return f"not Python: {error.msg}"
+    text = (error.text or "").strip()
+    return f"not Python: {error.msg}" + (f"; line: {text}" if text else "")
 
 
 def _tree(path: Path) -> ast.Module:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engineroom.errors import ScriptError
-from engineroom.failures import place_of, script_frames
+from engineroom.failures import load_aside, place_of, script_frames
 from engineroom.package import Package
 
 log = logging.getLogger("engineroom")
@@ -116,7 +116,7 @@ class _Watch:
             place = place_of(error, self.package) or str(self.package.script)
             raise ScriptError(
                 f"{place}: {who}, which the service starts to load its model, failed: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{load_aside(error, self.package)}"
             ) from error
 
 

@@ -1,57 +1,181 @@
-"""``engineroom check``: everything a load does, with what it finds."""
+"""``engineroom check``: everything a load does, with what it finds.
+
+A report is made of sections, each a function that yields lines. To add one, put it into ``BEFORE``
+(the package on disk, whether it can be loaded or not) or ``AFTER`` (the loaded model).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from engineroom import startup_log
 from engineroom.devices import settle
-from engineroom.errors import LoadError
+from engineroom.errors import LOAD_FAILED, LoadError, RequestError
 from engineroom.hosting import run_apart
-from engineroom.logs import configure
+from engineroom.kinds import counted
+from engineroom.logs import configure, standard_error
 from engineroom.model import Model
-from engineroom.package import open_package
+from engineroom.package import Finding, Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
 from engineroom.tools.names import missing_names
 from engineroom.warm_up import examples
 
+REFUSED = 1
+"""Exit code when the request that was to be tried got an error, as `predict` has it."""
 
-def check_package(path: Path, settings: Settings) -> bool:
-    """Load the package and print what is found; whether it can be served."""
-    try:
-        configure(settings, quiet=True)
-        package = open_package(path)
-        for finding in package.findings:
-            click.echo(finding)
-        registry = Registry(settings)
-        registry.manager.unregister(startup_log)  # it would report the findings again
-        model = Model(package, settings, registry, own_process=settle(settings))
-        click.echo(f"package  {package.file or package.folder}")
-        click.echo(f"script   {package.script or 'none: the default service answers'}")
-        run_apart(model.load)
-    except LoadError as error:
-        click.echo(f"error: {error}")
-        if settings.debug:
-            click.echo("".join(traceback.format_exception(error)))
-        click.echo("verdict  cannot be served")
-        return False
-    click.echo(f"runs on  {model.runs_on()}")
+
+def row(label: str, text: object) -> str:
+    """A line of the report."""
+    return f"{label:8} {text}"
+
+
+# --- sections
+
+
+def about_package(package: Package, _registry: Registry) -> Iterator[str]:
+    """What was found at the path."""
+    yield row("package", package.file or package.folder)
+    yield row("script", package.script or "none: the default service answers")
+
+
+def about_config(package: Package, _registry: Registry) -> Iterable[Finding]:
+    """What is odd about config.json."""
+    return package.findings
+
+
+def about_engine(model: Model) -> Iterator[str]:
+    """What runs the model, and what it takes and gives."""
+    yield row("runs on", model.runs_on())
     for kind, specs in (("input", model.inputs), ("output", model.outputs)):
         for spec in specs:
-            click.echo(f"{kind:8} {spec.name} {spec}")
-    count = sum(1 for _ in examples(package, model.inputs, model.engine.body))
-    if count or model.inputs:
-        click.echo(f"warm-up  answered; {count} of {count} examples answered")
-    else:
-        click.echo(f"warm-up  none: put a request into {package.folder / 'examples'} to try a step")
-    for finding in missing_names(package):
-        click.echo(finding)
+            yield row(kind, f"{spec.name} {spec}")
+
+
+def about_warm_up(model: Model) -> Iterator[str]:
+    """What has been answered before the first request."""
+    count = example_count(model)
+    parts = ["the model file was tried on zeros"] if model.inputs else []
+    parts += [f"{counted(count, 'example')} answered"] if count else []
+    yield row("warm-up", "; ".join(parts) or "none")
+
+
+def about_names(model: Model) -> Iterator[Finding | str]:
+    """Names of libraries that are gone: lent ones, and those that nobody has."""
+    yield from missing_names(model.package)
     for name, modern in model.stage.lent.items():
-        click.echo(f"lent     {name}, today {modern}")
+        yield row("lent", f"{name}, today {modern}")
+
+
+BEFORE: tuple[Callable[[Package, Registry], Iterable[Finding | str]], ...] = (
+    about_package,
+    about_config,
+)
+AFTER: tuple[Callable[[Model], Iterable[Finding | str]], ...] = (
+    about_engine,
+    about_warm_up,
+    about_names,
+)
+
+
+def example_count(model: Model) -> int:
+    """How many requests lie in ``examples/``."""
+    return sum(1 for _ in examples(model.package, model.inputs, model.engine.body))
+
+
+# --- the report
+
+
+def check_package(
+    path: Path, settings: Settings, request: dict[str, Any] | bytes | None = None
+) -> int:
+    """Load the package and print what is found; the exit code.
+
+    ``request``: a form, or a body to decode, that is tried once.
+    """
+    configure(settings, quiet=True)
+    warnings = Warnings()
+    try:
+        with warnings:
+            package, registry = open_package(path), Registry(settings)
+            registry.manager.unregister(startup_log)  # it would report the findings again
+            for section in BEFORE:
+                _tell(section(package, registry))
+            model = Model(package, settings, registry, own_process=settle(settings))
+            # Scripts print when they are loaded, and standard output is for the report.
+            with contextlib.redirect_stdout(standard_error()):
+                run_apart(model.load)
+    except LoadError as error:
+        _tell(warnings.lines())
+        if settings.debug:
+            click.echo("".join(traceback.format_exception(error)))
+        _tell([row("verdict", f"will not run: {error}")])
+        return LOAD_FAILED
+    _tell(warnings.lines())
+    for about in AFTER:
+        _tell(about(model))
+    refusal = _try(model, request) if request is not None else None
     model.unload()
-    click.echo("verdict  can be served")
-    return True
+    _tell([row("verdict", refusal or verdict(model, request is not None))])
+    return REFUSED if refusal else 0
+
+
+def verdict(model: Model, is_tried: bool) -> str:
+    """Whether it runs, and what has not been found out."""
+    lent = ", ".join(model.stage.lent)
+    words = f"runs with these names lent: {lent}" if lent else "runs as it is"
+    # Without a script, the zeros of the warm-up have gone all the way.
+    if is_tried or example_count(model) or (model.inputs and not model.package.script):
+        return words
+    return f"{words}; not tried on a request: put one into {model.package.folder / 'examples'}"
+
+
+def _try(model: Model, request: dict[str, Any] | bytes) -> str:
+    """Answer one request and print what came of it; the verdict if it is refused."""
+    try:
+        with contextlib.redirect_stdout(standard_error()):
+            data = request
+            if isinstance(request, bytes):
+                data = model.decode("application/json", request, b"")
+            answered = run_apart(lambda: model.answer(data))
+    except RequestError as error:
+        _tell([row("request", f"{error.status} {error.erno} {error.text}: {error}")])
+        return f"loads, and answers this request with {error.status}; predict --explain tells more"
+    milliseconds = sum(answered.step_times.values()) * 1e3
+    took = f" in {milliseconds:.1f} ms" if answered.step_times else ""
+    _tell([row("request", f"answered{took}: {counted(len(answered.body), 'byte')} of JSON")])
+    return ""
+
+
+def _tell(lines: Iterable[Finding | str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+class Warnings(logging.Handler):
+    """Collects what a load warns of, for its place in the report instead of the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def lines(self) -> Iterator[str]:
+        """A line of the report for each."""
+        return (row("warning", message) for message in self.messages)
+
+    def __enter__(self) -> None:
+        logger = logging.getLogger("engineroom")
+        self._before, logger.handlers = logger.handlers, [self]
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("engineroom").handlers = self._before

@@ -6,19 +6,25 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from engineroom.devices import settle
+from engineroom.errors import EngineroomError
 from engineroom.hosting import run_apart
-from engineroom.logs import configure
-from engineroom.model import Model
-from engineroom.package import open_package
+from engineroom.logs import configure, standard_error
+from engineroom.model import Answer, Model
+from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.explain import answer_report, failure_report, steps_report
+from engineroom.tools.fault import Fault
+from engineroom.tools.portrait import Part, portrait, text_of
+from engineroom.tools.post_mortem import post_mortem
+from engineroom.tools.trace import Trace
 
 
 def form_data(fields: Sequence[str]) -> dict[str, Any]:
@@ -55,33 +61,134 @@ def body_bytes(text: str) -> bytes:
     return _read(Path(text[1:])) if text.startswith("@") else text.encode()
 
 
-def answer(path: Path, data: dict[str, Any] | bytes, settings: Settings) -> None:
-    """Print the answer to standard output, and the times to standard error.
+def answer(
+    path: Path,
+    data: dict[str, Any] | bytes,
+    settings: Settings,
+    explain: bool = False,
+    debug: bool = False,
+) -> None:
+    """Print the answer to standard output; the times, or the report, to standard error.
 
-    ``data`` is a form, or a body to decode.
+    ``data`` is a form, or a body to decode. ``debug``: a failure of the script ends in pdb.
 
     Raises:
         LoadError: the package cannot be loaded.
         RequestError: the service does not answer this request.
     """
     configure(settings, quiet=True)
-    start = time.perf_counter()
-    # Scripts log with print, and standard output is for the answer.
-    with contextlib.redirect_stdout(sys.stderr):
-        model = Model(
-            open_package(path), settings, Registry(settings), own_process=settle(settings)
-        )
+    run = Run(open_package(path), settings, Trace() if explain else None)
+    try:
+        # Scripts log with print, and standard output is for the answer.
+        with contextlib.redirect_stdout(standard_error()):
+            run.load(data)
+            answered = run.ask()
+    except EngineroomError as error:
+        if explain:
+            _tell(run.failure_report(error))
+        if debug:
+            post_mortem(run.fault(error))
+        raise
+    if explain:
+        _tell(run.report(answered))
+    click.echo(answered.body.decode())
+    if not explain:
+        _tell(times(run.seconds))
+    run.model.unload()
+
+
+def times(seconds: Mapping[str, float]) -> Iterator[str]:
+    """What each part took."""
+    for part, took in seconds.items():
+        yield f"{part.lstrip('_'):12}{took * 1e3:10.2f} ms"
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line, err=True)
+
+
+class Run:
+    """One load and one request, and how far they have come."""
+
+    data: Any = None
+
+    def __init__(self, package: Package, settings: Settings, trace: Trace | None = None) -> None:
+        self.package, self.settings, self.trace = package, settings, trace
+        self.seconds: dict[str, float] = {}
+        self.request: list[Part] = []
+        self._model: Model | None = None
+
+    @property
+    def model(self) -> Model:
+        """The model, once there is one."""
+        assert self._model is not None
+        return self._model
+
+    def load(self, data: dict[str, Any] | bytes) -> None:
+        """Load the package, and decode ``data`` as its engine takes bodies.
+
+        Raises:
+            LoadError: the package cannot be loaded.
+            RequestError: ``data`` cannot be decoded.
+        """
+        start, settings = time.perf_counter(), self.settings
+        registry, place = Registry(settings), settle(settings)
+        self._model = model = Model(self.package, settings, registry, own_process=place)
+        self.data = data
         if isinstance(data, bytes):
-            data = model.decode("application/json", data, b"")
+            self.data = model.decode("application/json", data, b"")
         run_apart(model.load)
-        loaded = time.perf_counter()
-        result = run_apart(lambda: model.answer(data))
-        done = time.perf_counter()
-    click.echo(result.body.decode())
-    times = {"load": loaded - start, **result.step_times, "total": done - loaded}
-    for step, seconds in times.items():
-        click.echo(f"{step.lstrip('_'):12}{seconds * 1e3:10.2f} ms", err=True)
-    model.unload()
+        self.seconds["load"] = time.perf_counter() - start
+
+    def ask(self) -> Answer:
+        """The answer.
+
+        Raises:
+            RequestError: the service does not answer this request.
+        """
+        model = self.model
+        watched: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.trace is not None:
+            self.request = portrait(self.data)  # before the steps read its files
+            watched = self.trace.of(model.service)
+        start = time.perf_counter()
+        with watched:
+            answered = run_apart(lambda: model.answer(self.data))
+        self.seconds |= answered.step_times
+        self.seconds["total"] = time.perf_counter() - start
+        return answered
+
+    # --- for a person
+
+    def report(self, answered: Answer) -> Iterator[str]:
+        """What has happened on the way to the answer."""
+        assert self.trace is not None
+        yield from self._way()
+        yield from answer_report(self.trace.result, answered)
+        yield f"loaded in     {self.seconds['load'] * 1e3:.0f} ms"
+        yield ""
+
+    def failure_report(self, error: EngineroomError) -> Iterator[str]:
+        """What has happened on the way to ``error``."""
+        yield from self._way()
+        yield from failure_report(self.fault(error))
+        yield ""
+
+    def _way(self) -> Iterator[str]:
+        if self.trace is not None and self.request:
+            yield "request"
+            yield from text_of(self.request, "  ")
+            yield ""
+            yield from steps_report(self.trace, self.model)
+            yield ""
+
+    def fault(self, error: EngineroomError) -> Fault:
+        """``error`` with what is known about its package."""
+        model, result = self._model, self.trace.result if self.trace else None
+        inputs = model.inputs if model else ()
+        parent = model.engine.parent.rpartition(".")[2] if model else ""
+        return Fault(error, self.package, self.data, result, inputs, parent)
 
 
 def _read(path: Path) -> bytes:
