@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from engineroom import startup_log
+from engineroom import dependencies, startup_log
 from engineroom.devices import settle
 from engineroom.errors import LoadError
 from engineroom.hosting import run_apart
@@ -25,7 +25,7 @@ def check_package(path: Path, settings: Settings) -> bool:
     try:
         configure(settings, quiet=True)
         package = open_package(path)
-        for finding in package.findings:
+        for finding in (*package.findings, *dependencies.findings(package)):
             click.echo(finding)
         registry = Registry(settings)
         registry.manager.unregister(startup_log)  # it would report the findings again
