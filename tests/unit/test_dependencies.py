@@ -244,6 +244,7 @@ def test_a_wheel_is_satisfied_by_its_version_alone(declaring, make_wheel, instal
         ("tiny-1.0-py3-none-any.whl", False, "not beside the model file; put it into"),
         ("tiny-1.0-cp27-cp27m-win32.whl", True, "built for cp27-cp27m-win32; this is Python 3."),
         ("tiny.whl", True, "not the name of a wheel"),
+        (f"{'x' * 300}-1.0-py3-none-any.whl", False, "not beside the model file"),
         ("tiny-1.0-py3.6.egg", True, "an egg, which pip does not install"),
     ],
 )

@@ -270,9 +270,9 @@ def _by_name(
 def _in_file(dependency: Dependency, text: str, folder: Path) -> Dependency:
     # Some write a path of their own machine, or model/x.whl.
     places = (folder / text, folder.parent / text, folder / re.split(r"[/\\]", text)[-1])
-    file = next((place for place in places if place.is_file()), places[-1])
+    file = next(filter(_is_file, places), places[-1])
     name, version, problem = _read_name(file)
-    if not file.is_file():
+    if not _is_file(file):
         problem = f"not beside the model file; put it into {folder}"
     return dataclasses.replace(
         dependency,
@@ -281,6 +281,13 @@ def _in_file(dependency: Dependency, text: str, folder: Path) -> Dependency:
         file=file,
         why_not=problem,
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _read_name(file: Path) -> tuple[str, str, str | None]:
@@ -357,9 +364,9 @@ def _installed(name: str, path: Sequence[str] | None) -> Iterator[tuple[str, str
     options: dict[str, Any] = {} if path is None else {"path": list(path)}
     for candidate in alike(name):
         for found in importlib.metadata.Distribution.discover(name=candidate, **options):
-            version = found.metadata["Version"]
-            if version:  # an uninstall that was interrupted leaves a folder without metadata
-                yield candidate, version
+            # An uninstall that was interrupted leaves a folder without metadata.
+            if "Version" in found.metadata:
+                yield candidate, found.metadata["Version"]
                 break
 
 
