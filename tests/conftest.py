@@ -13,6 +13,7 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -235,3 +236,53 @@ def fake_engine(install_plugin: Callable[..., None], tmp_path: Path) -> None:
     (template / "model").mkdir(parents=True)
     (template / "model" / "model.fake").write_text("2")
     (template / "README.md").write_text("A sample.\n")
+
+
+@pytest.fixture(scope="session")
+def make_wheel() -> Callable[..., Path]:
+    """Writes a real wheel of one module: ``make_wheel(folder, "tiny", "1.0")`` gives its path."""
+
+    def write(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> Path:
+        info = f"{name}-{version}.dist-info"
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        kind = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}-{version}-{tag}.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+            wheel.writestr(f"{info}/METADATA", metadata)
+            wheel.writestr(f"{info}/WHEEL", kind)
+            wheel.writestr(f"{info}/RECORD", "")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Installs a distribution's metadata, and a module if one is named: ``install("x", "1.0")``."""
+    site = tmp_path / "installed"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+
+    def write(name: str, version: str, module: str = "", code: str = "") -> Path:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if module:
+            (site / f"{module}.py").write_text(code)
+            (info / "RECORD").write_text(f"{module}.py,,\n")
+        return site
+
+    return write
+
+
+@pytest.fixture
+def pip_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all that pip sees: no network, and nobody's configuration."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return folder

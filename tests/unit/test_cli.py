@@ -41,7 +41,7 @@ def model(package, fake_engine):
 
 
 def test_the_commands_are_these():
-    assert COMMANDS == ["check", "engines", "init", "predict", "serve"]
+    assert COMMANDS == ["check", "deps", "engines", "init", "predict", "serve"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([c, "--help"] for c in COMMANDS)])
@@ -211,6 +211,20 @@ def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(p
     assert "verdict  runs with these names lent: np.int; not tried on a request" in shown
     assert "customize_service.py:6: warning: np.nonsense does not exist in the installed" in shown
     assert shown.count("warning") == 1
+
+
+def test_check_says_which_declared_packages_are_missing(model):
+    config = {"dependencies": [{"installer": "pip", "packages": [{"package_name": "no-such-one"}]}]}
+    (model / "model" / "config.json").write_text(json.dumps(config))
+    done = run("check", model)
+    assert done.exit_code == 0
+    assert f"no-such-one (not installed); run: engineroom deps {model} --install" in done.stdout
+
+
+def test_predict_says_which_declared_packages_are_missing(model):
+    config = {"dependencies": [{"installer": "pip", "packages": [{"package_name": "no-such-one"}]}]}
+    (model / "model" / "config.json").write_text(json.dumps(config))
+    assert "no-such-one (not installed)" in run("predict", model, "-d", '{"x": [[1, 2]]}').stderr
 
 
 def test_check_prints_the_findings_of_config_json(model):

@@ -190,6 +190,30 @@ def check(path: Path, fields: Sequence[str], data: str | None, **options: Any) -
 
 
 @main.command()
+@PACKAGE
+@click.option("--install", is_flag=True, help="Run the plan, up to the first failure.")
+@click.option(
+    "--venv",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Plan for this environment; --install makes it. It sees what is installed here.",
+)
+@click.option("--nearest", is_flag=True, help="For what cannot be had, the nearest version.")
+@click.option("--offline", is_flag=True, help="Do not ask pip's index what can be had.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def deps(
+    path: Path, install: bool, venv: Path | None, nearest: bool, offline: bool, as_json: bool
+) -> None:
+    """Say which dependencies of config.json are installed, and how pip gets the others.
+
+    Exit code 0: all are here as declared. 1: something is missing or differs. 3: no package.
+    """
+    from engineroom.tools.deps import print_dependencies
+
+    _exit(0 if print_dependencies(path, venv, install, nearest, offline, as_json) else 1)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--devices", is_flag=True, help="Ask each framework for its devices (imports it).")
 def engines(as_json: bool, devices: bool) -> None:

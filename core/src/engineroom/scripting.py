@@ -22,12 +22,13 @@ from typing import Any
 from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import load_aside, place_of, reraise_interrupt
+from engineroom.imports import import_failure
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
 from engineroom.plugins import Registry
 from engineroom.service import STEPS, Service
-from engineroom.sources import OwnLoader, OwnModules, not_python, parsed
+from engineroom.sources import OwnLoader, OwnModules, parsed
 from engineroom.surface import LENT, Surface, is_parent_module
 from engineroom.threads import watched_threads
 from engineroom.workplace import Workplace
@@ -207,6 +208,8 @@ def make_service(
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
                 raise surroundings.libraries.refusal or error from error
+            if isinstance(error, ImportError):
+                raise ScriptError(import_failure(error, package)) from error
             place = place_of(error, package) or str(package.script)
             raise ScriptError(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
@@ -235,29 +238,8 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         reraise_interrupt(error)
         if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal or error from error
-        raise ScriptError(_import_failure(error, package)) from error
+        raise ScriptError(import_failure(error, package)) from error
     return _service_class(module, package, surroundings.surface.parents)
-
-
-def _import_failure(error: BaseException, package: Package) -> str:
-    place = place_of(error, package) or str(package.script)
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        if error.name.startswith("model_service."):
-            return f"{place}: {error}"
-        top = error.name.partition(".")[0]
-        if top in sys.modules:
-            version = getattr(sys.modules[top], "__version__", "")
-            return f"{place}: {error.name!r} does not exist in the installed {top} {version}"
-        return (
-            f"{place}: the script needs the module {error.name!r}, which is not installed; run pip "
-            f"install {top}, or put it into {package.folder}"
-        )
-    if isinstance(error, SyntaxError):
-        return f"{place}: {not_python(error)}"
-    return (
-        f"{place}: importing the script failed: {type(error).__name__}: {error}"
-        f"{load_aside(error, package)}"
-    )
 
 
 def _service_class(

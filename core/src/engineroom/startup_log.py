@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from engineroom import dependencies
 from engineroom.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ log = logging.getLogger("engineroom")
 
 @hookimpl
 def before_load(package: Package, device: str) -> None:
-    for finding in package.findings:
+    for finding in (*package.findings, *dependencies.findings(package)):
         log.warning("%s", finding)
     log.info("loading %s (device: %s)", package.file or package.folder, device)
 

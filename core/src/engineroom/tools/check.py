@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from engineroom import startup_log
+from engineroom import dependencies, startup_log
 from engineroom.devices import settle
 from engineroom.errors import LOAD_FAILED, LoadError, RequestError
 from engineroom.hosting import run_apart
@@ -51,6 +51,11 @@ def about_config(package: Package, _registry: Registry) -> Iterable[Finding]:
     return package.findings
 
 
+def about_dependencies(package: Package, _registry: Registry) -> Iterable[Finding]:
+    """What config.json declares and this environment lacks."""
+    return dependencies.findings(package)
+
+
 def about_engine(model: Model) -> Iterator[str]:
     """What runs the model, and what it takes and gives."""
     yield row("runs on", model.runs_on())
@@ -77,6 +82,7 @@ def about_names(model: Model) -> Iterator[Finding | str]:
 BEFORE: tuple[Callable[[Package, Registry], Iterable[Finding | str]], ...] = (
     about_package,
     about_config,
+    about_dependencies,
 )
 AFTER: tuple[Callable[[Model], Iterable[Finding | str]], ...] = (
     about_engine,
