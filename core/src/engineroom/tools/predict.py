@@ -6,17 +6,18 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from engineroom.apis import apis_by_url
 from engineroom.devices import settle
 from engineroom.hosting import run_apart
 from engineroom.logs import configure
 from engineroom.model import Model
-from engineroom.package import open_package
+from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
 
@@ -68,11 +69,13 @@ def answer(path: Path, data: dict[str, Any] | bytes, settings: Settings) -> None
     start = time.perf_counter()
     # Scripts log with print, and standard output is for the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        model = Model(
-            open_package(path), settings, Registry(settings), own_process=settle(settings)
-        )
+        package = open_package(path)
+        model = Model(package, settings, Registry(settings), own_process=settle(settings))
+        keys: Collection[str] = data if isinstance(data, dict) else ()
         if isinstance(data, bytes):
             data = model.decode("application/json", data, b"")
+        if settings.validate_requests != "off":
+            _validate(package, data, settings.validate_requests, keys)
         run_apart(model.load)
         loaded = time.perf_counter()
         result = run_apart(lambda: model.answer(data))
@@ -82,6 +85,14 @@ def answer(path: Path, data: dict[str, Any] | bytes, settings: Settings) -> None
     for step, seconds in times.items():
         click.echo(f"{step.lstrip('_'):12}{seconds * 1e3:10.2f} ms", err=True)
     model.unload()
+
+
+def _validate(package: Package, data: Any, mode: str, text_keys: Collection[str]) -> None:
+    from engineroom.validation import make_check
+
+    check = make_check(package, apis_by_url(package.apis)["/"], mode)
+    if check is not None:
+        check(data, text_keys)
 
 
 def _read(path: Path) -> bytes:
