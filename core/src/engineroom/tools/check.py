@@ -16,6 +16,7 @@ from engineroom.model import Model
 from engineroom.package import open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.config_lint import lint_config
 from engineroom.tools.names import missing_names
 from engineroom.warm_up import examples
 
@@ -25,9 +26,9 @@ def check_package(path: Path, settings: Settings) -> bool:
     try:
         configure(settings, quiet=True)
         package = open_package(path)
-        for finding in package.findings:
-            click.echo(finding)
         registry = Registry(settings)
+        for finding in lint_config(package, registry):
+            click.echo(finding)
         registry.manager.unregister(startup_log)  # it would report the findings again
         model = Model(package, settings, registry, own_process=settle(settings))
         click.echo(f"package  {package.file or package.folder}")
