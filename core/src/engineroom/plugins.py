@@ -182,8 +182,8 @@ class Registry:
         image = package.config.get("swr_location")
         image = f" ({image})" if isinstance(image, str) and image else ""
         return (
-            f'{package.folder / "config.json"}: "model_type" is {package.model_type!r}: {what}{image}, '
-            "and here is neither a script nor a model file that an engine knows; put the model's "
+            f'{package.folder / "config.json"}: "model_type" is {package.model_type!r}: {what}{image}'
+            ", and here is neither a script nor a model file that an engine knows; put the model's "
             f"files into {package.folder} and name their framework; {self._advice()}"
         )
 
