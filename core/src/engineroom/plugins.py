@@ -181,9 +181,10 @@ class Registry:
             return None
         image = package.config.get("swr_location")
         image = f" ({image})" if isinstance(image, str) and image else ""
+        place, kind = package.folder / "config.json", package.model_type
         return (
-            f'{package.folder / "config.json"}: "model_type" is {package.model_type!r}: {what}{image}'
-            ", and here is neither a script nor a model file that an engine knows; put the model's "
+            f'{place}: "model_type" is {kind!r}: {what}{image}, and here is '
+            "neither a script nor a model file that an engine knows; put the model's "
             f"files into {package.folder} and name their framework; {self._advice()}"
         )
 
