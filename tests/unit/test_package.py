@@ -1,11 +1,11 @@
-"""Which folders are packages, and how leniently config.json is read."""
+"""Which folders are packages, and which files in them are models."""
 
 import os
 
 import pytest
 
 from engineroom.errors import PackageError
-from engineroom.package import MAX_REPAIRS, open_package
+from engineroom.package import open_package
 
 
 def write(folder, **files):
@@ -14,15 +14,6 @@ def write(folder, **files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     return folder
-
-
-def read_config(folder, content):
-    """The config and its findings as ``(level, line, column, message)``."""
-    raw = content if isinstance(content, bytes) else content.encode()
-    (folder / "config.json").write_bytes(raw)
-    package = open_package(folder)
-    findings = [(f.level, f.line, f.column, f.message) for f in package.findings]
-    return package.config, findings
 
 
 # --- layouts
@@ -152,139 +143,6 @@ def test_a_package_owns_its_code_but_not_the_environment_in_it(tmp_path):
 def test_model_type_is_a_string_or_nothing(tmp_path, value, kind):
     (tmp_path / "config.json").write_text(f'{{"model_type": {value}}}')
     assert open_package(tmp_path).model_type == kind
-
-
-# --- config.json
-
-
-def test_valid_json_has_no_findings(tmp_path):
-    text = '{"apis": [{"procotol": "http", "url": "http://x/*y*/"}], "a": ",}"}'
-    config, findings = read_config(tmp_path, text)
-    assert config["apis"][0] == {"procotol": "http", "url": "http://x/*y*/"}
-    assert (config["a"], findings) == (",}", [])
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "column"),
-    [
-        ('{\n  // a note\n  "a": 1\n}', 2, 3),
-        ('{"a": 1 // a note\n}', 1, 9),
-        ('{"a": 1}\n// "a": 2', 2, 1),
-        ('{\n /* two\n lines */ "a": 1}', 2, 2),
-        ('{"a": 1 // it"s\n}', 1, 9),
-    ],
-)
-def test_comments_are_ignored_and_reported_where_they_are(tmp_path, text, line, column):
-    config, findings = read_config(tmp_path, text)
-    assert config == {"a": 1}
-    assert findings == [("warning", line, column, "comment in JSON; ignored")]
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "line", "column"),
-    [
-        ('{"a": 1,}', 1, 1, 8),
-        ('{"a": 1,\r\n}', 1, 1, 8),
-        ('{"a":\n [1, 2,  ]}', [1, 2], 2, 7),
-        ('{"a": "\\",}",}', '",}', 1, 13),
-    ],
-)
-def test_a_trailing_comma_is_ignored_and_reported(tmp_path, text, value, line, column):
-    config, findings = read_config(tmp_path, text)
-    assert config == {"a": value}
-    assert findings == [("warning", line, column, "trailing comma in JSON; ignored")]
-
-
-@pytest.mark.parametrize("comment", ["// x\n", "// x\n // y\n", "/* x */", "/* x */ // y\n"])
-def test_a_comment_may_stand_between_a_trailing_comma_and_its_bracket(tmp_path, comment):
-    assert read_config(tmp_path, '{"a": 1, ' + comment + "}")[0] == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    ("text", "config", "places"),
-    [
-        ('{"a": 1\n "b": 2}', {"a": 1, "b": 2}, [(2, 2)]),
-        ('{"a": [{"b": 1} {"c": 2}]}', {"a": [{"b": 1}, {"c": 2}]}, [(1, 17)]),
-        ('{"a": [1 2 3]}', {"a": [1, 2, 3]}, [(1, 10), (1, 12)]),
-    ],
-)
-def test_a_missing_comma_is_added_and_reported(tmp_path, text, config, places):
-    got, findings = read_config(tmp_path, text)
-    assert got == config
-    assert findings == [("warning", *place, "missing comma; added") for place in places]
-
-
-def test_all_three_at_once(tmp_path):
-    text = '{\n  "a": 1 // one\n  "b": [2,],\n}'
-    config, findings = read_config(tmp_path, text)
-    assert config == {"a": 1, "b": [2]}
-    assert [(line, column) for _, line, column, _ in findings] == [
-        (2, 10),
-        (3, 10),
-        (3, 12),
-        (3, 3),
-    ]
-
-
-def test_a_file_that_nobody_can_mend_says_that_it_is_ignored(tmp_path):
-    fields = "\n".join(f'"k{i}": {i}' for i in range(MAX_REPAIRS + 10))
-    config, findings = read_config(tmp_path, f"{{{fields}}}")
-    assert config == {}
-    assert "ignored" in findings[-1][3]
-
-
-def test_gbk_is_read_as_the_chinese_that_it_is(tmp_path):
-    config, findings = read_config(tmp_path, '{"描述": "手写数字"}'.encode("gbk"))
-    assert config == {"描述": "手写数字"}
-    assert findings == [("warning", 1, None, "not UTF-8; read as GBK")]
-
-
-def test_a_byte_order_mark_is_no_news(tmp_path):
-    assert read_config(tmp_path, b'\xef\xbb\xbf{"a": 1}') == ({"a": 1}, [])
-
-
-@pytest.mark.parametrize("raw", [b"", b" \n", b"\xef\xbb\xbf"])
-def test_an_empty_file_is_an_empty_object(tmp_path, raw):
-    config, findings = read_config(tmp_path, raw)
-    assert (config, findings) == ({}, [("warning", 1, None, "the file is empty; read as {}")])
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"), [("[1]", "list"), ('"x"', "str"), ("5", "int"), ("null", "null|None")]
-)
-def test_something_else_than_an_object_is_ignored_and_reported(tmp_path, text, kind):
-    config, findings = read_config(tmp_path, text)
-    assert config == {}
-    assert [level for level, *_ in findings] == ["warning"]
-    assert any(f"got {word}" in findings[0][3] for word in kind.split("|"))
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "column"),
-    [
-        ("{\n 'a': 1}", 2, 2),
-        ('{"a": 1', 1, 8),
-        ('{"a": 1} x', 1, 10),
-        ('{"a" 1}', 1, 6),
-        ("\0\0", 1, 1),
-    ],
-)
-def test_other_damage_is_reported_where_it_is_and_stops_nothing(tmp_path, text, line, column):
-    config, findings = read_config(tmp_path, text)
-    assert config == {}
-    level, got_line, got_column, message = findings[-1]
-    assert (level, got_line) == ("warning", line)
-    assert abs(got_column - column) <= 1
-    assert "the file is ignored" in message
-
-
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "9" * 5000 + "}"], ids=lambda t: t[:7]
-)
-def test_hostile_json_is_ignored_and_reported(tmp_path, text):
-    config, findings = read_config(tmp_path, text)
-    assert config == {}
-    assert findings[-1][0] == "warning"
 
 
 def test_a_finding_prints_like_a_compiler_s(tmp_path):

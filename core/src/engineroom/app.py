@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from engineroom.apis import apis_by_url
 from engineroom.encoding import encode_response
 from engineroom.endpoint import Predict
 from engineroom.errors import MethodNotAllowedError, NotFoundError
@@ -130,12 +130,26 @@ def _predictions(hosts: Sequence[Host]) -> dict[str, Predict]:
     """The endpoint of each path. The first model is also at the root."""
     paths: dict[str, Predict] = {}
     for host in hosts:
-        predict, urls = Predict(host), ["/", *_declared_urls(host.model.package.config)]
-        base = INFERS + in_url(host.model.name)
-        own = [base, *(base + url for url in urls)]
-        for path in [*urls, *own] if host is hosts[0] else own:
+        predicts, base = _endpoints(host), INFERS + in_url(host.model.name)
+        own = {base: predicts["/"], **{base + url: end for url, end in predicts.items()}}
+        for path, predict in ({**predicts, **own} if host is hosts[0] else own).items():
             paths.setdefault(path, predict)
     return paths
+
+
+def _endpoints(host: Host) -> dict[str, Predict]:
+    """The endpoint of each url of a model, ``/`` among them."""
+    package, decode = host.model.package, host.model.decode
+    apis, mode = apis_by_url(package.apis), host.settings.validate_requests
+    if mode == "off":
+        return dict.fromkeys(apis, Predict(host, decode))
+    from engineroom.validation import checked, make_check
+
+    checks = {url: make_check(package, api, mode) for url, api in apis.items()}
+    return {
+        url: Predict(host, checked(decode, check) if check else decode)
+        for url, check in checks.items()
+    }
 
 
 def _state(host: Host) -> dict[str, Any]:
@@ -160,10 +174,3 @@ def _about(host: Host) -> dict[str, Any]:
         "outputs": shown(model.outputs),
         "latency_ms": model.metrics.figures(),
     }
-
-
-def _declared_urls(config: dict[str, Any]) -> list[str]:
-    apis = config.get("apis")
-    apis = apis if isinstance(apis, list) else []
-    urls = [api.get("url") for api in apis if isinstance(api, dict)]
-    return [url for url in urls if isinstance(url, str) and re.fullmatch(r"/[\w./-]*", url)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -33,9 +34,9 @@ WATCH_AFTER_S = 0.05
 class Predict:
     """Answers one POST with the model of ``host``."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, decode: Callable[[str, bytes, bytes], Any]) -> None:
         self.host, self.settings = host, host.settings
-        self.decode, self.words = host.model.decode, host.model.engine.words
+        self.decode, self.words = decode, host.model.engine.words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(receive, scope[START], self.settings.timeout_s)

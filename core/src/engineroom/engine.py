@@ -145,6 +145,10 @@ class Engine(ABC):
         folder = Path(file or "").parent / "template"
         return folder if file and folder.is_dir() else None
 
+    def has_model_type(self, kind: str) -> bool:
+        """Whether ``model_type`` of config.json means this engine."""
+        return kind.lower() in {self.name, *(known.lower() for known in self.model_types)}
+
     def why_not(self, package: Package) -> str | None:
         """Why the files of ``package`` cannot be served alone, if this engine knows them."""
         for pattern, reason in self.needs_script.items():

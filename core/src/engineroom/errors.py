@@ -131,6 +131,12 @@ class InvalidBodyError(InvalidInputError):
     code = "invalid_body"
 
 
+class RequestSchemaError(InvalidInputError):
+    """The request does not fit the schema in config.json, and ``validate_requests`` rejects it."""
+
+    code = "request_schema"
+
+
 class InvalidTensorError(InvalidInputError):
     """A value that does not fit the model's declared input."""
 

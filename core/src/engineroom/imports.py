@@ -38,8 +38,7 @@ def import_failure(error: BaseException, package: Package) -> str:
     elif isinstance(error, SyntaxError):
         words = not_python(error)
     words = words or (
-        f"importing the script failed: {type(error).__name__}: {error}"
-        f"{load_aside(error, package)}"
+        f"importing the script failed: {type(error).__name__}: {error}{load_aside(error, package)}"
     )
     return f"{place_of(error, package) or package.script}: {words}"
 

@@ -1,4 +1,4 @@
-"""Finds the model folder, reads ``config.json`` leniently, names the script.
+"""Finds the model folder, names the script and the model files.
 
 The layout is the ModelArts contract's: a package is a folder that holds ``model/``. People mix up
 the two levels all the time, so the parent, ``model/`` itself, a folder with the files directly in
@@ -8,33 +8,18 @@ it and a bare model file are all accepted.
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import os
-import re
 from pathlib import Path
 from typing import Any
 
+from engineroom.apis import Api, read_apis
+from engineroom.config import read_config
 from engineroom.errors import PackageError
+from engineroom.findings import Finding as Finding
 
 SCRIPT = "customize_service.py"
 CONFIG = "config.json"
-MAX_REPAIRS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Something about a package that its author should know. Lines and columns count from 1."""
-
-    level: str
-    """``error`` (it cannot be served), ``warning`` or ``note``."""
-    path: Path
-    message: str
-    line: int | None = None
-    column: int | None = None
-
-    def __str__(self) -> str:
-        position = "".join(f":{part}" for part in (self.line, self.column) if part is not None)
-        return f"{self.path}{position}: {self.level}: {self.message}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +46,11 @@ class Package:
         """``model_type`` of config.json, when it is a non-empty string."""
         value = self.config.get("model_type")
         return value.strip() or None if isinstance(value, str) else None
+
+    @functools.cached_property
+    def apis(self) -> list[Api]:
+        """What config.json declares, as it is read; often nothing."""
+        return read_apis(self.config)[0]
 
     def inside(self) -> list[Path]:
         """Packages below this folder, for the message about a wrong folder level."""
@@ -118,13 +108,13 @@ def open_package(path: str | os.PathLike[str]) -> Package:
         return Package(root=place.parent, folder=place.parent, script=None, file=place)
     folder = _model_folder(place)
     script = folder / SCRIPT
-    config, findings = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     return Package(
         root=folder.parent if folder.name == "model" else folder,
         folder=folder,
         script=script if script.is_file() else None,
-        config=config,
-        findings=tuple(findings),
+        config=config.value,
+        findings=config.findings,
     )
 
 
@@ -133,73 +123,3 @@ def _model_folder(place: Path) -> Path:
     if (place / "model").is_dir() and not (place / SCRIPT).is_file():
         return place / "model"
     return place
-
-
-def _read_config(path: Path) -> tuple[dict[str, Any], list[Finding]]:
-    """config.json, however it is written: nothing in it stops a package from being served."""
-    if not path.is_file():
-        return {}, []
-    text, findings = _decoded(path)
-    if not text.strip():
-        return {}, [*findings, Finding("warning", path, "the file is empty; read as {}", 1)]
-    value, repairs = _parsed(text, path)
-    findings += repairs
-    if isinstance(value, dict):
-        return value, findings
-    if value is not _BROKEN:
-        kind = type(value).__name__
-        findings.append(Finding("warning", path, f"expected an object, got {kind}; ignored", 1))
-    return {}, findings
-
-
-def _decoded(path: Path) -> tuple[str, list[Finding]]:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        # Packages written on Chinese Windows; gb18030 is the superset of GBK.
-        text = raw.decode("gb18030", errors="replace")
-        return text, [Finding("warning", path, "not UTF-8; read as GBK", 1)]
-
-
-def _parsed(text: str, path: Path) -> tuple[Any, list[Finding]]:
-    """JSON with comments, trailing commas and missing commas mended; ``_BROKEN`` beyond that."""
-    findings: list[Finding] = []
-    for odd, what in ((_COMMENT, "comment"), (_TRAILING_COMMA, "trailing comma")):
-        for match in odd.finditer(text):
-            if match[1]:
-                message = f"{what} in JSON; ignored"
-                findings.append(Finding("warning", path, message, *_place(text, match.start())))
-        text = odd.sub(_blanked, text)
-    for _ in range(MAX_REPAIRS):
-        try:
-            return json.loads(text, strict=False), findings
-        except json.JSONDecodeError as error:
-            place = (error.lineno, error.colno)
-            if error.msg != "Expecting ',' delimiter" or error.pos >= len(text):
-                message = f"not JSON ({error.msg}); the file is ignored"
-                return _BROKEN, [*findings, Finding("warning", path, message, *place)]
-            findings.append(Finding("warning", path, "missing comma; added", *place))
-            # In the place of a blank where there is one, so that later columns stay right.
-            before, after = text[: error.pos], text[error.pos :]
-            text = (before[:-1] if before[-1:] in (" ", "\t") else before) + "," + after
-        except (RecursionError, ValueError) as error:
-            message = f"not JSON ({error}); the file is ignored"
-            return _BROKEN, [*findings, Finding("warning", path, message, 1)]
-    message = f"more than {MAX_REPAIRS} missing commas; the file is ignored"
-    return _BROKEN, [*findings, Finding("warning", path, message, 1)]
-
-
-_BROKEN = object()
-# Each skips strings, and captures what is to be blanked.
-_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|(//[^\n]*|/\*.*?\*/)', re.DOTALL)
-_TRAILING_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|(,)(?=\s*[}\]])', re.DOTALL)
-
-
-def _blanked(match: re.Match[str]) -> str:
-    # Newlines stay, so that later findings name the right line.
-    return re.sub(r"[^\n]", " ", match[1]) if match[1] else match[0]
-
-
-def _place(text: str, position: int) -> tuple[int, int]:
-    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)

@@ -25,6 +25,13 @@ log = logging.getLogger("engineroom")
 
 ENGINES = "engineroom.engines"
 PLUGINS = "engineroom.plugins"
+CONTAINERS = {
+    "image": "the model is in a container image, which cannot be served here",
+    "custom": "the model is in a container image, which cannot be served here",
+    "template": "the model comes from a template of the platform, which is not here",
+    "automodel": "the model was trained by the platform, and its container is not here",
+}
+"""Values of ``model_type`` that name no framework."""
 BUILT_IN = (decoding, encoding, startup_log)
 
 
@@ -143,7 +150,7 @@ class Registry:
             return self.engine_with_parent(parent)
         kind = (package.model_type or "").lower()
         for engine in self.usable(kind) if kind else ():
-            if kind in {engine.name, *(known.lower() for known in engine.model_types)}:
+            if engine.has_model_type(kind):
                 return engine
         fits = [engine for engine in self.usable() if package.files(engine.model_files)]
         if len(fits) != 1:
@@ -180,11 +187,27 @@ class Registry:
             "usable engine recognises"
         )
 
+    def _in_container(self, package: Package) -> str | None:
+        """Why a ``model_type`` without a framework cannot be served, if nothing else tells it."""
+        what = CONTAINERS.get((package.model_type or "").lower())
+        if what is None or package.script is not None:
+            return None
+        image = package.config.get("swr_location")
+        image = f" ({image})" if isinstance(image, str) and image else ""
+        place, kind = package.folder / "config.json", package.model_type
+        return (
+            f'{place}: "model_type" is {kind!r}: {what}{image}, and here is '
+            "neither a script nor a model file that an engine knows; put the model's "
+            f"files into {package.folder} and name their framework; {self._advice()}"
+        )
+
     def _no_fit(self, package: Package, fits: list[str]) -> str:
         if fits:
             return (
                 f"{package.folder}: engines {' and '.join(fits)} both fit; choose one with --engine"
             )
+        if why := self._in_container(package):
+            return why
         if package.model_type:
             known = parent_of_type(package.model_type)
             if known is not None and not known.engine:

@@ -285,5 +285,5 @@ def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> di
     if count < 2:
         return dict(list({"model_path": path}.items())[:count])
     # MXNet's parent takes a manifest and a GPU, too.
-    both = {"model_name": name, "model_path": path, "manifest": {}, "gpu": None}
+    both: dict[str, Any] = {"model_name": name, "model_path": path, "manifest": {}, "gpu": None}
     return dict(list(both.items())[: count if issubclass(cls, Manifest) else 2])

@@ -70,6 +70,12 @@ class Settings:
     )
     max_body_bytes: int = _setting(12_000_000, COUNT, "Largest request body.", SERVING)
     max_queue_size: int = _setting(256, COUNT, "Requests that may wait for a model.", SERVING)
+    validate_requests: str = _setting(
+        "off",
+        click.Choice(["off", "warn", "reject"]),
+        "Check requests against the schema that config.json declares.",
+        ("serve", "predict"),
+    )
     access_log: bool = _setting(True, click.BOOL, "Log a line for each request.", SERVING)
     log_format: str = _setting(
         "text", click.Choice(["text", "json"]), "Format of the log.", SERVING

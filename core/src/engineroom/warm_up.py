@@ -7,7 +7,6 @@ upload under the form key of config.json's only file property, else the model's 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -90,25 +89,11 @@ def _form_fields(path: Path) -> dict[str, list[str]]:
 
 
 def _file_key(path: Path, package: Package, inputs: Sequence[TensorSpec]) -> str:
-    keys = list(_file_properties(package.config.get("apis"))) or [spec.name for spec in inputs]
+    declared = [key for api in package.apis for key in api.request.file_keys]
+    keys = declared or [spec.name for spec in inputs]
     if len(set(keys)) == 1:
         return keys[0]
     raise WarmUpError(
         f"{path}: the form key of this example is open (known: {', '.join(keys) or 'none'}); "
         f'describe the request in {path.stem}{FORM}: {{"<key>": "@{path.name}"}}'
     )
-
-
-def _file_properties(node: Any) -> Iterator[str]:
-    """The names of properties of type ``file``, wherever the file's author put them."""
-    if isinstance(node, str) and node.lstrip().startswith("{"):  # JSON in a string
-        with contextlib.suppress(ValueError, RecursionError):
-            node = json.loads(node)
-    if isinstance(node, list):
-        for item in node:
-            yield from _file_properties(item)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, dict) and value.get("type") == "file":
-                yield key
-            yield from _file_properties(value)

@@ -25,6 +25,7 @@ from engineroom.model import Model
 from engineroom.package import Finding, Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.config_lint import lint_config
 from engineroom.tools.names import missing_names
 from engineroom.warm_up import examples
 
@@ -44,11 +45,6 @@ def about_package(package: Package, _registry: Registry) -> Iterator[str]:
     """What was found at the path."""
     yield row("package", package.file or package.folder)
     yield row("script", package.script or "none: the default service answers")
-
-
-def about_config(package: Package, _registry: Registry) -> Iterable[Finding]:
-    """What is odd about config.json."""
-    return package.findings
 
 
 def about_dependencies(package: Package, _registry: Registry) -> Iterable[Finding]:
@@ -81,7 +77,7 @@ def about_names(model: Model) -> Iterator[Finding | str]:
 
 BEFORE: tuple[Callable[[Package, Registry], Iterable[Finding | str]], ...] = (
     about_package,
-    about_config,
+    lint_config,
     about_dependencies,
 )
 AFTER: tuple[Callable[[Model], Iterable[Finding | str]], ...] = (

@@ -6,12 +6,13 @@ import contextlib
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from engineroom.apis import apis_by_url
 from engineroom.devices import settle
 from engineroom.errors import EngineroomError
 from engineroom.hosting import run_apart
@@ -138,6 +139,9 @@ class Run:
         self.data = data
         if isinstance(data, bytes):
             self.data = model.decode("application/json", data, b"")
+        if settings.validate_requests != "off":
+            keys: Collection[str] = data if isinstance(data, dict) else ()
+            _validate(self.package, self.data, settings.validate_requests, keys)
         run_apart(model.load)
         self.seconds["load"] = time.perf_counter() - start
 
@@ -189,6 +193,14 @@ class Run:
         inputs = model.inputs if model else ()
         parent = model.engine.parent.rpartition(".")[2] if model else ""
         return Fault(error, self.package, self.data, result, inputs, parent)
+
+
+def _validate(package: Package, data: Any, mode: str, text_keys: Collection[str]) -> None:
+    from engineroom.validation import make_check
+
+    check = make_check(package, apis_by_url(package.apis)["/"], mode)
+    if check is not None:
+        check(data, text_keys)
 
 
 def _read(path: Path) -> bytes:
