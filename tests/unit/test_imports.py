@@ -172,4 +172,6 @@ def test_a_library_that_the_system_lacks_is_named(failure, install, library, adv
 
 
 def test_whatever_else_fails_is_told_as_it_is(failure):
-    assert failure("1 / 0") == "importing the script failed: ZeroDivisionError: division by zero"
+    assert failure("1 / 0") == (
+        "importing the script failed: ZeroDivisionError: division by zero; line: 1 / 0"
+    )
