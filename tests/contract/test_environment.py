@@ -102,17 +102,6 @@ def test_the_source_of_a_class_can_be_read(package, place):
     assert load(path)({"a": 1}) == net
 
 
-def test_a_cell_of_mindspore_runs_as_a_graph_from_the_script(package):
-    pytest.importorskip("mindspore", exc_type=ImportError)
-    net = (
-        "import mindspore\nfrom mindspore import nn, Tensor\n"
-        "mindspore.set_context(mode=mindspore.GRAPH_MODE)\n"
-        "class Net(nn.Cell):\n    def construct(self, x):\n        return x * 2\n"
-    )
-    path = package(returning("Net()(Tensor([data['x']], mindspore.float32)).asnumpy()", top=net))
-    assert load(path)({"x": 3}).tolist() == [6.0]
-
-
 @pytest.mark.parametrize(
     "folder", ["/home/mind/model", "/home/mind/model/1", "/home/ma-user/infer/model/1"]
 )

@@ -232,6 +232,85 @@ def test_text_may_be_uploaded_as_a_file(serve, content, reading):
     assert answer(serve(script), files={"f": ("x.txt", content)}) == [1, 2]
 
 
+# --- services of the engines that take text
+
+
+def text_service(*lines: str, step: str = "inference") -> str:
+    """A service under scikit-learn's parent class, with one step beside a bare ``_inference``."""
+    body = "\n".join(f"        {line}" for line in lines)
+    own = "" if step == "_inference" else "    def _inference(self, data): return data\n"
+    return (
+        "from model_service.python_model_service import XgSklServingBaseService\n"
+        f"class TextService(XgSklServingBaseService):\n{own}    def {step}(self, data):\n{body}\n"
+    )
+
+
+@pytest.mark.usefixtures("every_parent")
+@pytest.mark.parametrize("module", ["python_model_service", "spark_model_service"])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "text/csv", "", "application/x-www-form-urlencoded"]
+)
+def test_scikit_learn_xgboost_and_spark_get_the_text_of_the_body(serve, module, kind):
+    script = text_service("return repr(data)")
+    if module == "spark_model_service":
+        script = script.replace("python_model", "spark_model").replace("XgSkl", "Spark")
+    reply = serve(script).post("/", content='{"x": [1]}', headers={"content-type": kind})
+    assert json.dumps(repr('{"x": [1]}')) in reply.text
+
+
+ROWS = {"data": {"count": "2", "req_data": [{"a": 1.5, "b": 2}, {"a": 3, "b": 4}]}}
+
+
+@pytest.fixture
+def _sklearn():
+    pytest.importorskip("engineroom_sklearn")
+
+
+@pytest.mark.usefixtures("_sklearn")
+def test_their_first_step_gives_the_rows_in_the_order_of_their_keys(serve):
+    reply = serve(text_service("return data", step="_inference").replace(
+        "class TextService(XgSklServingBaseService):",
+        "class TextService(XgSklServingBaseService):\n    def _postprocess(self, data): return data",
+    )).post("/", json=ROWS)  # fmt: skip
+    assert reply.json()["data"]["resp_data"] == [[1.5, 2], [3, 4]]
+
+
+@pytest.mark.usefixtures("_sklearn")
+def test_their_last_step_names_each_prediction(serve):
+    reply = serve(text_service("return ['cat', 'dog']", step="_inference")).post("/", json=ROWS)
+    wanted = [{"predictresult": "cat"}, {"predictresult": "dog"}]
+    assert reply.json() == {"data": {"resp_data": wanted}}
+
+
+@pytest.mark.usefixtures("_sklearn")
+def test_their_result_is_wrapped_and_the_meta_of_the_request_comes_first(serve):
+    client = serve(text_service("return {'any': 'result'}"))
+    assert client.post("/", json=ROWS).json() == {"data": {"resp_data": {"any": "result"}}}
+    reply = client.post("/", json={**ROWS, "meta": {"uuid": "10eb0091"}})
+    assert reply.text.startswith('{"meta": {"uuid": "10eb0091"}, "data": {"resp_data": ')
+
+
+@pytest.mark.usefixtures("_sklearn")
+def test_a_body_that_is_not_json_is_400_with_py_0101(serve):
+    reply = serve(text_service("return data", step="_inference")).post("/", content="1,2,3")
+    told = reply.json()
+    assert reply.status_code == 400
+    assert (told["erno"], told["msg"]) == ("PY.0101", "The input data is invalid")
+    assert told["error_info"]
+
+
+@pytest.mark.usefixtures("_sklearn")
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [("return {}['x']", 400), ("return len(5)", 400), ("return 1 / 0", 500), ("exit()", 500)],
+)
+def test_their_failing_steps_are_py_0105(serve, line, status):
+    reply = serve(text_service(line)).post("/", json=ROWS)
+    told = reply.json()
+    assert (reply.status_code, told["erno"], told["msg"]) == (status, "PY.0105", "Predict failed")
+    assert told["error_info"]
+
+
 # --- what a result becomes
 
 
