@@ -24,7 +24,7 @@ test: lint $(OTHERS) $(ALONE)  ## everything: lint, types, the whole suite
 	.venv-dev/bin/pytest
 
 unit: .venv-dev/ready  ## what runs in under a minute
-	.venv-dev/bin/pytest tests/unit tests/engines/test_onnx.py
+	.venv-dev/bin/pytest -m 'not slow' tests/unit tests/contract tests/engines/test_onnx.py
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
@@ -36,7 +36,7 @@ bench: .venv-dev/ready  ## what the server costs beside the engine called direct
 	.venv-dev/bin/python benchmarks/engines.py
 
 $(OTHERS): unit-%: .venv-%/ready
-	.venv-$*/bin/pytest -q tests/unit
+	.venv-$*/bin/pytest -q -m 'not slow' tests/unit tests/contract
 
 $(ALONE): alone-%: .venv-alone-%/ready
 	.venv-alone-$*/bin/pytest -q tests/engines/test_$*.py

@@ -268,7 +268,7 @@ class Model:
         if isinstance(self.engine, NoEngine) and self.engine.warning:
             self.stage.warn(self.engine.warning)
         parent = self.engine.service_class()
-        if _inherits_inference(type(service), parent) and self.engine.needs_model_file(service):
+        if _inherits_inference(service, parent) and self.engine.needs_model_file(service):
             self.predictor.load()
         elif not self.predictor.place.is_sure:
             _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
@@ -467,8 +467,11 @@ def _is_certain(spec: TensorSpec) -> bool:
     return certain and (all(fixed) or (len(fixed) > 1 and all(fixed[1:])))
 
 
-def _inherits_inference(cls: type[Service], parent: type[Service]) -> bool:
+def _inherits_inference(service: Service, parent: type[Service]) -> bool:
     """Whether ``parent``'s ``_inference`` answers requests: inherited, or called by another."""
+    cls = type(service)
+    if not vars(service).keys().isdisjoint({"inference", "_inference"}):
+        return False  # its constructor has set one
     owner = next(base for base in cls.__mro__ if "_inference" in vars(base))
     if not issubclass(parent, owner):
         return _calls_inference(cls._inference)  # super()._inference(data)

@@ -57,6 +57,8 @@ class _Watch:
     def catch(self, previous: Callable[[Any], Any], args: threading.ExceptHookArgs) -> None:
         thread, error = args.thread, args.exc_value
         new = thread is not None and thread not in self.before
+        if _is_end(error):
+            return
         if thread and error and new and script_frames(error, self.package):
             self.failures.append((f"the thread {thread.name}", error))
         else:
@@ -74,7 +76,7 @@ class _Watch:
 
     def _note_failure(self, future: concurrent.futures.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
-        if error is not None:
+        if error is not None and not _is_end(error):
             self.failures.append(("a thread pool", error))
 
     def wait(self, timeout_s: float) -> None:
@@ -125,3 +127,8 @@ def _target(thread: threading.Thread) -> Any:
     if isinstance(thread, threading.Timer):
         return thread.function
     return getattr(thread, "_target", None) or type(thread).run
+
+
+def _is_end(error: BaseException | None) -> bool:
+    """Whether a thread has left without an error: ``sys.exit()`` ends it, as in Python itself."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
