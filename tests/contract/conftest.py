@@ -25,9 +25,3 @@ def serve(package: Callable[..., Path]) -> Iterator[Callable[..., TestClient]]:
             return served.enter_context(TestClient(app))
 
         yield start
-
-
-@pytest.fixture
-def every_parent() -> None:
-    """Parent classes without their engines, and what else a script imports."""
-    pytest.importorskip("engineroom.parents")

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from engineroom import load
+from engineroom import dependencies, load
 from engineroom.package import open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
+from engineroom.tools.config_lint import lint_config
 
 ECHO = """
 from model_service.model_service import SingleNodeService
@@ -44,8 +45,7 @@ def answers(client, url="/predict"):
 
 def findings(path):
     """What ``engineroom check`` says of config.json."""
-    lint = pytest.importorskip("engineroom.tools.config_lint")
-    return list(map(str, lint.lint_config(open_package(path), Registry(Settings()))))
+    return list(map(str, lint_config(open_package(path), Registry(Settings()))))
 
 
 # --- fields
@@ -206,7 +206,6 @@ def test_a_request_is_not_refused_over_what_the_file_declares(serve, request_):
 
 
 def test_it_is_refused_where_that_is_asked_for(serve):
-    pytest.importorskip("engineroom.validation")
     config = {"config.json": ODD["a file with limits"]}
     client = serve(ECHO, config, validate_requests="reject")
     assert client.post("/predict", data={"top": "3"}).status_code == 400
@@ -241,5 +240,4 @@ def test_dependencies_are_planned_in_their_order_within_a_group_and_across_group
     }
     path = package(ECHO, **{"config.json": json.dumps(config)})
     wanted = ["zzz-first==1.5.0", "aaa-second>=1.10", "mmm-third<=2", "bbb-fourth"]
-    dependencies = pytest.importorskip("engineroom.dependencies")
     assert [one.requirement() for one in dependencies.declared(open_package(path))[0]] == wanted

@@ -78,7 +78,6 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize(("module", "parent", "files", "wanted"), ROWS)
 def test_model_path_is_the_file_or_the_folder_of_its_model_type(
     package, module, parent, files, wanted
@@ -88,7 +87,6 @@ def test_model_path_is_the_file_or_the_folder_of_its_model_type(
     assert load(path)(data) == str(path / "model" / wanted).rstrip("/")
 
 
-@pytest.mark.usefixtures("every_parent")
 def test_model_path_of_an_mxnet_model_is_its_folder(package):
     code = OWN.format(module="mxnet_model_service", parent="MXNetBaseService")
     path = package(

@@ -37,7 +37,6 @@ def answer(package, code: str, data=(1,), **files):
 # --- the classes
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", PARENTS)
 def test_each_parent_class_is_imported_by_its_name_and_may_be_subclassed(package, parent):
     body = "def _preprocess(self, data): return 'in'\ndef _inference(self, data): return data\n"
@@ -48,14 +47,12 @@ def test_each_parent_class_is_imported_by_its_name_and_may_be_subclassed(package
     ]
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", FORM)
 def test_the_first_and_the_last_step_pass_through_what_they_get(package, parent):
     data = {"a": [1]}
     assert answer(package, script("def _inference(self, data): return data", parent), data) is data
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", ["SingleNodeService", "CaffeBaseService", "HiaiBaseService"])
 def test_a_script_without_an_inference_under_a_parent_that_has_none_is_told_so(package, parent):
     with pytest.raises(LoadError, match="override _inference|pip install"):
@@ -76,7 +73,6 @@ def test_the_net_of_a_pytorch_service_is_none_until_the_script_sets_it(package):
 # --- how it is made
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", ["TfServingBaseService", "PTServingBaseService",
                                     "SingleNodeService", "CaffeBaseService"])  # fmt: skip
 @pytest.mark.parametrize(
@@ -100,7 +96,6 @@ def test_a_service_is_made_with_name_and_path_by_position(package, parent, signa
     assert load(path)([1])[:2] == wanted
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", PARENTS)
 def test_a_service_that_takes_one_argument_gets_the_path(package, parent):
     body = (
@@ -113,7 +108,6 @@ def test_a_service_that_takes_one_argument_gets_the_path(package, parent):
     assert load(path)("text" if parent in TEXT else [1]) == str(path / "model")
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", TEXT)
 def test_engines_of_one_argument_make_their_services_with_the_path_alone(package, parent):
     body = (
@@ -123,7 +117,6 @@ def test_engines_of_one_argument_make_their_services_with_the_path_alone(package
     assert load(path)("text") == [str(path / "model")]
 
 
-@pytest.mark.usefixtures("every_parent")
 def test_a_service_under_mxnet_is_made_with_four_arguments(package):
     body = (
         "def __init__(self, model_name, model_dir, manifest, gpu=None):\n"
@@ -157,7 +150,6 @@ def test_nothing_depends_on_the_constructor_of_the_parent(serve, parent, constru
     assert client.post("/", json={"a": 1}).json() == {"a": 1}
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("parent", USUAL)
 @pytest.mark.parametrize("constructor", CONSTRUCTORS)
 def test_name_and_path_are_there_however_the_service_was_made(package, parent, constructor):
@@ -361,7 +353,6 @@ def inference(self, data):
 )
 
 
-@pytest.mark.usefixtures("every_parent")
 def test_an_inference_of_the_script_s_own_may_report_to_the_metrics(serve):
     told = serve(REPORTING).post("/", json={"a": 1}).json()
     assert (told["label"], told["latency_time"][-3:]) == ("cat", " ms")
@@ -372,7 +363,6 @@ def test_an_inference_of_the_script_s_own_may_report_to_the_metrics(serve):
 # --- what else can be imported
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize(
     "line",
     [
@@ -390,7 +380,6 @@ def test_a_logger_comes_from_any_of_the_platform_s_modules(package, caplog, line
     assert "shape [1]" in caplog.text
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize(
     "line",
     [
@@ -405,7 +394,6 @@ def test_other_modules_of_the_platform_can_be_imported(package, line):
     assert answer(package, script("def _inference(self, data): return 'ran'", top=line)) == "ran"
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("name", ["log", "metric", "mms", "model_service"])
 def test_such_names_are_nobody_else_s(package, name):
     import importlib.util

@@ -245,7 +245,6 @@ def text_service(*lines: str, step: str = "inference") -> str:
     )
 
 
-@pytest.mark.usefixtures("every_parent")
 @pytest.mark.parametrize("module", ["python_model_service", "spark_model_service"])
 @pytest.mark.parametrize(
     "kind", ["application/json", "text/csv", "", "application/x-www-form-urlencoded"]
