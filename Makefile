@@ -54,7 +54,7 @@ $(ALONE): alone-%: .venv-alone-%/ready
 .venv-alone-%/ready: core/pyproject.toml plugins/%/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-alone-$*
 	.venv-alone-$*/bin/pip install -q $(addprefix -e ,core plugins/$*) pytest pytest-timeout \
-		$(if $(filter onnx,$*),onnx) -c constraints.txt
+		$(if $(filter onnx,$*),onnx) $(if $(filter sklearn,$*),httpx2 pandas xgboost-cpu) -c constraints.txt
 	touch $@
 
 .venv-3.%/ready: $(PACKAGES:=/pyproject.toml)

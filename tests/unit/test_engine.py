@@ -240,6 +240,22 @@ def test_the_default_warm_up_runs_the_smallest_inputs():
     assert predictor.fed["x"].tolist() == [[0.0, 0.0]]
 
 
+class Pickled(Doubler):
+    def code_in(self, path):
+        return "is a pickle"
+
+
+def test_a_file_with_code_in_it_is_loaded_only_where_that_is_allowed(caplog):
+    refused = lazy(Pickled())
+    with pytest.raises(ModelFileError, match=r"model\.two is a pickle.*--allow-pickle"):
+        refused.load()
+    assert refused.engine.loads == 0
+    allowed = lazy(Pickled())
+    allowed.allow_pickle = True
+    allowed.load()
+    assert "model.two is a pickle: reading it runs code that is in it" in caplog.text
+
+
 def test_closing_gives_back_what_was_loaded_and_may_be_repeated():
     predictor = lazy(Doubler())
     loaded = predictor.load()

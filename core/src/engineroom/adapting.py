@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Sequence
 
 from engineroom.errors import LoadError
-from engineroom.lending import Stage, moved_module, take_over
+from engineroom.lending import Stage, is_in_moved, moved_module, take_over
 from engineroom.old_names import ADAPTERS
 from engineroom.plugins import Registry
 
@@ -65,7 +65,8 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if name in self.adapters:
             return self._adapted_spec(name, path, target)
         if self.stage.settings.lent_names and moved_module(name) is not None:
-            found = self._spec_of_others(name, path, target)
+            # Inside a moved package the others would find its files, and load them twice.
+            found = None if is_in_moved(name) else self._spec_of_others(name, path, target)
             return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 

@@ -21,7 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from packaging.requirements import Requirement
 
 from engineroom.devices import Place
-from engineroom.errors import DeviceError, EngineError, InvalidTensorError, LoadError
+from engineroom.errors import (
+    DeviceError,
+    EngineError,
+    InvalidTensorError,
+    LoadError,
+    ModelFileError,
+)
 from engineroom.service import Service
 from engineroom.values import CPU, Array, Device, TensorSpec, tensors
 
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engineroom")
 
-OURS = ("onnx", "tensorflow", "pytorch", "mindspore")
+OURS = ("onnx", "tensorflow", "pytorch", "mindspore", "sklearn")
 """Engines that are extras of the distribution, for messages that say what to install."""
 
 
@@ -43,6 +49,16 @@ class Predictor(ABC):
     device: Device = CPU
     backend: str = ""
     """What really runs it, where the device does not say: ``CUDAExecutionProvider``."""
+
+    def feeds(self, data: Any, model: str) -> Mapping[str, Any]:
+        """What :meth:`run` gets for ``data``: one array per declared input, checked.
+
+        To override for models whose input no spec describes, such as rows of numbers and words.
+
+        Raises:
+            InvalidTensorError: with the name of the ``model``, what was expected and what came.
+        """
+        return tensors(self.inputs, data, model)
 
     @abstractmethod
     def run(self, feeds: Mapping[str, Array]) -> Mapping[str, Any]:
@@ -106,6 +122,24 @@ class Engine(ABC):
     def devices(self) -> tuple[Device, ...]:
         """The devices this engine could use now, best first. May import the framework."""
         return (CPU,)
+
+    def is_model_file(self, path: Path) -> bool:  # noqa: ARG002
+        """Whether the content of ``path``, whose name fits, is a model: for common names."""
+        return True
+
+    def files(self, package: Package) -> list[Path]:
+        """The model files of ``package``."""
+        return package.files(self.model_files, self.is_model_file)
+
+    def code_in(self, path: Path) -> str | None:  # noqa: ARG002
+        """Why to :meth:`load` ``path`` runs code that is in it: "is a pickle"; None: it does not.
+
+        Asked before each load. Such a file is read only where the setting ``allow_pickle`` is on.
+
+        Raises:
+            ModelFileError: not a model of this framework.
+        """
+        return None
 
     def environment(self, threads: int | None) -> dict[str, str]:  # noqa: ARG002
         """Variables of a process of its own, set where the user has set none, before any import.
@@ -203,11 +237,17 @@ class LazyPredictor:
     """
 
     def __init__(
-        self, engine: Engine, path: Path | LoadError, place: Place, threads: int, model: str
+        self,
+        engine: Engine,
+        path: Path | LoadError,
+        place: Place,
+        threads: int,
+        model: str,
+        allow_pickle: bool = False,
     ) -> None:
         """``path`` may be the error for whoever needs a model file."""
         self.engine, self.path, self.place = engine, path, place
-        self.threads, self.model = threads, model
+        self.threads, self.model, self.allow_pickle = threads, model, allow_pickle
         self.predictor: Predictor | None = None
         self._lock = threading.Lock()
 
@@ -252,6 +292,8 @@ class LazyPredictor:
 
     def _load(self, path: Path) -> Predictor:
         *better, last = self.devices
+        if why := self.engine.code_in(path):
+            self._admit(path, why)
         for device in better:
             try:
                 return self.engine.load(path, device, self.threads)
@@ -259,11 +301,20 @@ class LazyPredictor:
                 log.warning("%s; trying the next device, since none was asked for", error)
         return self.engine.load(path, last, self.threads)
 
+    def _admit(self, path: Path, why: str) -> None:
+        if not self.allow_pickle:
+            raise ModelFileError(
+                f"{path} {why}: reading it would run code that is in it; if you trust this file, "
+                "allow it with --allow-pickle, ENGINEROOM_ALLOW_PICKLE=1 or "
+                "load(…, allow_pickle=True)"
+            )
+        log.warning("%s %s: reading it runs code that is in it", path.name, why)
+
     def predict(self, data: Any) -> Any:
         """Outputs by name for inputs by name: arrays, or lists that become arrays."""
         predictor = self.predictor or self.load()
         try:
-            return predictor.run(tensors(predictor.inputs, data, self.model))
+            return predictor.run(predictor.feeds(data, self.model))
         except InvalidTensorError as error:
             error.detail.setdefault("model", self.model)
             raise

@@ -23,13 +23,52 @@ log = logging.getLogger("engineroom")
 
 Find: TypeAlias = Callable[[str], "tuple[Any, str] | None"]
 
+# Modules of scikit-learn that got an underscore in 0.22, and those whose name changed otherwise: a
+# pickle names them. Source: the deprecated modules of scikit-learn 0.22 and the tree of 0.21.
+UNDERSCORED = {
+    "cluster": "affinity_propagation_ bicluster birch dbscan_ mean_shift_ optics_ spectral",
+    "covariance": "elliptic_envelope empirical_covariance_ graph_lasso_ robust_covariance "
+    "shrunk_covariance_",
+    "decomposition": "base dict_learning factor_analysis fastica_ incremental_pca kernel_pca nmf "
+    "pca sparse_pca truncated_svd",
+    "ensemble": "bagging base forest iforest voting weight_boosting",
+    "feature_extraction": "dict_vectorizer stop_words",
+    "feature_selection": "base from_model mutual_info_ rfe univariate_selection variance_threshold",
+    "gaussian_process": "gpc gpr",
+    "linear_model": "base bayes coordinate_descent huber least_angle logistic omp "
+    "passive_aggressive perceptron ransac ridge sag sgd_fast stochastic_gradient theil_sen",
+    "manifold": "isomap locally_linear mds spectral_embedding_ t_sne",
+    "mixture": "base bayesian_mixture gaussian_mixture",
+    "neighbors": "ball_tree base classification graph kd_tree kde lof nearest_centroid regression "
+    "unsupervised",
+    "neural_network": "multilayer_perceptron rbm",
+    "preprocessing": "data label",
+    "semi_supervised": "label_propagation",
+    "svm": "base bounds classes liblinear libsvm libsvm_sparse",
+    "tree": "export",
+}
 MOVED = {
     "sklearn.externals.joblib": "joblib",
     "sklearn.externals.six": "six",
     "sklearn.cross_validation": "sklearn.model_selection",
     "xml.etree.cElementTree": "xml.etree.ElementTree",
+    "sklearn.cluster.hierarchical": "sklearn.cluster._agglomerative",
+    "sklearn.cluster.k_means_": "sklearn.cluster._kmeans",
+    "sklearn.cross_decomposition.cca_": "sklearn.cross_decomposition._pls",
+    "sklearn.cross_decomposition.pls_": "sklearn.cross_decomposition._pls",
+    "sklearn.decomposition.online_lda": "sklearn.decomposition._lda",
+    "sklearn.ensemble.gradient_boosting": "sklearn.ensemble._gb",
+    "sklearn.ensemble.voting_classifier": "sklearn.ensemble._voting",
+    "sklearn.feature_extraction.hashing": "sklearn.feature_extraction._hash",
+    "sklearn.tree.tree": "sklearn.tree._classes",
+    **{
+        f"sklearn.{package}.{name}": f"sklearn.{package}._{name.strip('_')}"
+        for package, names in UNDERSCORED.items()
+        for name in names.split()
+    },
 }
-"""Modules that a script may still import under their old name."""
+"""Modules that a script, or a pickle that it reads, may still ask for under their old name."""
+
 
 _stages: list[weakref.ref[Stage]] = []
 
@@ -134,10 +173,25 @@ def lend_method(cls: type, name: str, method: Callable[..., Any], modern: str) -
 
 def moved_module(name: str) -> str | None:
     """The name that the module ``name`` has today; None for one that never moved."""
-    for old, new in MOVED.items():
-        if name == old or name.startswith(f"{old}."):
-            return new + name[len(old) :]
-    return None
+    old, rest = name, ""
+    while old and old not in MOVED:
+        old, _, part = old.rpartition(".")
+        rest = f".{part}{rest}"
+    return MOVED[old] + rest if old else None
+
+
+def is_in_moved(name: str) -> bool:
+    """Whether ``name`` is inside a module that has been taken over, and is to be that one's."""
+    parent = name.rpartition(".")[0]
+    return parent in sys.modules and sys.modules[parent].__name__ != parent
+
+
+def forget(name: str) -> None:
+    """Take a moved module's old name back, also from the package that holds it."""
+    module, (parent, _, last) = sys.modules.pop(name), name.rpartition(".")
+    holder = sys.modules.get(parent)
+    if holder is not None and holder.__name__ == parent and vars(holder).get(last) is module:
+        delattr(holder, last)
 
 
 def take_over(module: ModuleType, name: str) -> None:

@@ -108,7 +108,12 @@ class Model:
         # Without a script nothing looks at the working directory: no need to queue for it.
         self._on_stage = self.surroundings if package.script else contextlib.nullcontext()
         self.predictor = LazyPredictor(
-            self.engine, self._model_file(), place, self._engine_threads(), self.name
+            self.engine,
+            self._model_file(),
+            place,
+            self._engine_threads(),
+            self.name,
+            settings.allow_pickle,
         )
         self.decode = decode_text if self.engine.body == "text" else registry.decode
         self.state = State.CREATED
@@ -311,7 +316,7 @@ class Model:
         if isinstance(self.engine, NoEngine):
             return self.engine.refusal
         patterns = self.engine.model_files
-        found = self.package.files(patterns)
+        found = self.engine.files(self.package)
         if len(found) == 1:
             return found[0]
         package, engine = self.package, self.engine
@@ -330,14 +335,14 @@ class Model:
                 "to run the model yourself"
             )
         for other in self.registry.usable() if not found else ():
-            if files := package.files(other.model_files):
+            if files := other.files(package):
                 way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
                 message += f"; {other.name} reads {files[0].name}: {way}"
         return ModelFileError(message)
 
     def _path(self) -> str:
         """``model_path``, as the engine's contract has it."""
-        files = self.package.files(self.engine.model_files)
+        files = self.engine.files(self.package)
         if not files:
             return str(self.package.folder)
         if len(files) > 1 and self.engine.model_path == "file":

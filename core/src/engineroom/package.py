@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +64,25 @@ class Package:
         root = f"{self.root}{os.sep}"
         return file.startswith(root) and "site-packages" not in file[len(root) :]
 
-    def files(self, patterns: tuple[str, ...]) -> list[Path]:
+    def files(
+        self, patterns: tuple[str, ...], fits: Callable[[Path], bool] = lambda _: True
+    ) -> list[Path]:
         """Model files or folders matching the glob ``patterns``: the nearest level that has any.
 
-        A pattern that begins with ``!`` takes files out. Only this folder counts where packages lie
-        in it: what they hold is their own.
+        ``fits`` looks at what is in them. A pattern that begins with ``!`` takes files out. Only
+        this folder counts where packages lie in it: what they hold is their own.
         """
         wanted = [pattern for pattern in patterns if pattern[0] != "!"]
         unwanted = [pattern[1:] for pattern in patterns if pattern[0] == "!"]
         if self.file:
-            return [self.file] if _matches(self.file, wanted, unwanted) else []
+            return [self.file] if _matches(self.file, wanted, unwanted) and fits(self.file) else []
         is_above = not self.script and not self.config and self.inside()
         for prefix in ("",) if is_above else ("", "*/", "*/*/"):
             found = {
                 path
                 for pattern in wanted
                 for path in self.folder.glob(prefix + pattern)
-                if _matches(path, wanted, unwanted)
+                if _matches(path, wanted, unwanted) and fits(path)
             }
             if found:
                 return sorted(found)
@@ -101,7 +104,7 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     if not place.exists():
         raise PackageError(f"{path}: no such file or folder")
     if place.is_file():
-        if place.suffix in {".py", ".json"}:
+        if place.suffix == ".py" or place.name == CONFIG:
             raise PackageError(
                 f"{path}: name the package's folder, not a file in it: {place.parent}"
             )

@@ -152,9 +152,9 @@ class Registry:
         for engine in self.usable(kind) if kind else ():
             if engine.has_model_type(kind):
                 return engine
-        fits = [engine for engine in self.usable() if package.files(engine.model_files)]
+        fits = [engine for engine in self.usable() if engine.files(package)]
         if len(fits) != 1:
-            files = [f"{fit.name} ({package.files(fit.model_files)[0].name})" for fit in fits]
+            files = [f"{fit.name} ({fit.files(package)[0].name})" for fit in fits]
             raise EngineError(self._no_fit(package, files))
         if kind:
             log.warning("%s; engine %s reads its files", self._no_such_type(package), fits[0].name)

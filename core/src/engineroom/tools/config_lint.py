@@ -113,7 +113,7 @@ def _model_type(package: Package, registry: Registry) -> Iterator[Remark]:
     parent = _parent_engine(package, registry)
     engines = list(registry.usable())
     named = next((engine for engine in engines if engine.has_model_type(kind)), None)
-    with_files = [engine for engine in engines if package.files(engine.model_files)]
+    with_files = [engine for engine in engines if engine.files(package)]
     if named is None:
         yield _unknown_type(kind, parent or next(iter(with_files), None), engines)
     elif parent is not None and parent.name != named.name:
@@ -150,7 +150,7 @@ def _unknown_type(kind: str, instead: Engine | None, engines: Sequence[Engine]) 
 
 def _other_files(package: Package, named: Engine, with_files: Sequence[Engine]) -> Remark:
     wanted = " or ".join(pattern for pattern in named.model_files if pattern[0] != "!")
-    there = " and ".join(f"{package.files(e.model_files)[0].name} ({e.name})" for e in with_files)
+    there = " and ".join(f"{e.files(package)[0].name} ({e.name})" for e in with_files)
     message = (
         f'"model_type" is {shown(package.model_type)}, whose model files ({wanted}) are not here; '
         f"there is {there}"

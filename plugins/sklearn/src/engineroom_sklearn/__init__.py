@@ -1,0 +1,1 @@
+"""Engineroom's engine for scikit-learn and XGBoost models."""
