@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engineroom")
 
-OURS = ("onnx", "tensorflow", "pytorch", "mindspore")
+OURS = ("onnx", "tensorflow", "pytorch", "mindspore", "spark")
 """Engines that are extras of the distribution, for messages that say what to install."""
 
 
@@ -107,6 +107,10 @@ class Engine(ABC):
         """The devices this engine could use now, best first. May import the framework."""
         return (CPU,)
 
+    def files(self, package: Package) -> list[Path]:
+        """The model files of ``package``."""
+        return package.files(self.model_files)
+
     def environment(self, threads: int | None) -> dict[str, str]:  # noqa: ARG002
         """Variables of a process of its own, set where the user has set none, before any import.
 
@@ -130,6 +134,17 @@ class Engine(ABC):
         Asked when the script's constructor and the threads it started are done.
         """
         return True
+
+    def blames_input(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Whether ``error``, which a step raised, says that the client's data do not fit."""
+        return False
+
+    def end(self) -> str:
+        """What has ended the framework in this process for good; empty while it works.
+
+        Asked when a request has failed, and every second: be quick, and import nothing.
+        """
+        return ""
 
     def envelope(self, data: Any, result: Any) -> Any:  # noqa: ARG002
         """What is sent for the ``result`` of a service that was given ``data``."""

@@ -19,6 +19,7 @@ from engineroom.decoding import decode_text
 from engineroom.devices import Place, unsettled
 from engineroom.engine import LazyPredictor, Predictor
 from engineroom.errors import (
+    EngineEndError,
     LoadError,
     ModelFileError,
     NotReadyError,
@@ -287,7 +288,7 @@ class Model:
     def _model_file(self) -> Path | LoadError:
         """The model file, or the error for whoever needs one."""
         patterns = self.engine.model_files
-        found = self.package.files(patterns)
+        found = self.engine.files(self.package)
         if len(found) == 1:
             return found[0]
         package, engine = self.package, self.engine
@@ -306,14 +307,14 @@ class Model:
                 "to run the model yourself"
             )
         for other in self.registry.usable() if not found else ():
-            if files := package.files(other.model_files):
+            if files := other.files(package):
                 way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
                 message += f"; {other.name} reads {files[0].name}: {way}"
         return ModelFileError(message)
 
     def _path(self) -> str:
         """``model_path``, as the engine's contract has it."""
-        files = self.package.files(self.engine.model_files)
+        files = self.engine.files(self.package)
         if not files:
             return str(self.package.folder)
         if len(files) > 1 and self.engine.model_path == "file":
@@ -398,9 +399,19 @@ class Model:
                 return service.inference(data)
         except BaseException as error:
             reraise_interrupt(error)
-            raise request_error(error, service, self.package) from error
+            self.check_engine()
+            if self.state is State.FAILED:
+                raise self.not_ready() from error
+            blamed = self.engine.blames_input(error)
+            raise request_error(error, service, self.package, blamed) from error
 
     # --- state and end
+
+    def check_engine(self) -> None:
+        """Fail a ready model whose framework has ended in this process."""
+        if self.state is State.READY and (end := self.engine.end()):
+            log.error("%s; model %r answers no more", end, self.name)
+            self._fail(EngineEndError(end))
 
     def not_ready(self) -> NotReadyError:
         """The error for a request that comes while the model is not ready."""

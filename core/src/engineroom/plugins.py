@@ -143,9 +143,9 @@ class Registry:
         for engine in self.usable(kind) if kind else ():
             if kind in {engine.name, *(known.lower() for known in engine.model_types)}:
                 return engine
-        fits = [engine for engine in self.usable() if package.files(engine.model_files)]
+        fits = [engine for engine in self.usable() if engine.files(package)]
         if len(fits) != 1:
-            files = [f"{fit.name} ({package.files(fit.model_files)[0].name})" for fit in fits]
+            files = [f"{fit.name} ({fit.files(package)[0].name})" for fit in fits]
             raise EngineError(self._no_fit(package, files))
         if kind:
             log.warning("%s; engine %s reads its files", self._no_such_type(package), fits[0].name)
@@ -236,7 +236,13 @@ class Registry:
 
 def _name_in(parent: str) -> str:
     """The engine that a contract's parent module names, for the hint what to install."""
-    words = {"onnx": "onnx", "tf": "tensorflow", "pytorch": "pytorch", "PTS": "pytorch"}
+    words = {
+        "onnx": "onnx",
+        "tf": "tensorflow",
+        "pytorch": "pytorch",
+        "PTS": "pytorch",
+        "spark": "spark",
+    }
     if parent.startswith("model_service.model_service"):
         return "mindspore"
     return next((engine for word, engine in words.items() if word in parent), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -24,7 +25,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
-from engineroom.errors import LOAD_FAILED, LoadError, SettingError
+from engineroom.errors import ENGINE_ENDED, LOAD_FAILED, EngineEndError, LoadError, SettingError
 from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.logs import configure
 from engineroom.model import State
@@ -187,7 +188,13 @@ async def _stop_when_failed() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and not supervisor.is_alive():
         signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
-    if any(host.model.state is State.FAILED for host in _hosts):
+    for host in _hosts:
+        host.model.check_engine()
+    failed = [host.model.error for host in _hosts if host.model.state is State.FAILED]
+    if any(isinstance(error, EngineEndError) for error in failed):
+        # Those who wait get their answers first.
+        asyncio.get_running_loop().call_later(1, leave, ENGINE_ENDED)
+    elif failed:
         leave(LOAD_FAILED)
 
 

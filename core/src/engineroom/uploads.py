@@ -29,7 +29,7 @@ def default_service(parent: type[Service], specs: tuple[TensorSpec, ...]) -> typ
 
         def _preprocess(self, data: Any) -> Any:
             if not isinstance(data, dict):
-                return data
+                return super()._preprocess(data)
             return {key: _value(value, by_name.get(key)) for key, value in data.items()}
 
     return DefaultService
