@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -163,6 +162,8 @@ class Served(Application):
                 yield
         except LoadError:
             leave(LOAD_FAILED)
+        if any(isinstance(host.model.error, EngineEndError) for host in _hosts):
+            leave(ENGINE_ENDED)
         threading.Thread(target=_leave_soon, daemon=True).start()
 
 
@@ -192,8 +193,7 @@ async def _stop_when_failed() -> None:
         host.model.check_engine()
     failed = [host.model.error for host in _hosts if host.model.state is State.FAILED]
     if any(isinstance(error, EngineEndError) for error in failed):
-        # Those who wait get their answers first.
-        asyncio.get_running_loop().call_later(1, leave, ENGINE_ENDED)
+        signal.raise_signal(signal.SIGTERM)  # those who wait get their answers first
     elif failed:
         leave(LOAD_FAILED)
 

@@ -40,6 +40,7 @@ ACCEPTS = {
     WORDS: {"strings", "numbers"},
     ANYTHING: {"number", "string", "numbers", "strings"},
 }
+COUNT = "_engineroom_count"
 LONGS = range(-(2**63), 2**63)
 
 
@@ -101,9 +102,22 @@ def frame(spark: Any, rows: Sequence[dict[str, Any]], columns: Sequence[Column])
         kind = _type(given, column)
         fields.append(StructField(name, kind))
         values.append([_converted(value, kind) for value in given])
-    return spark.createDataFrame(
+    made = spark.createDataFrame(
         list(zip(*values, strict=True)), StructType(fields), verifySchema=False
     )
+    return counted(made, len(rows))
+
+
+def counted(frame: Any, count: int | None) -> Any:
+    """``frame``, with the number of its rows on it, which Spark would have to count."""
+    vars(frame)[COUNT] = count
+    return frame
+
+
+def count_of(frame: Any) -> int | None:
+    """The number that :func:`counted` has put there."""
+    count: int | None = vars(frame).get(COUNT)  # not getattr, which asks for a column
+    return count
 
 
 def _check(value: Any, index: int, column: Column, columns: Sequence[Column]) -> None:
@@ -168,11 +182,11 @@ def _converted(value: Any, kind: DataType) -> Any:
 # --- out
 
 
-def listed(frame: Any, names: Sequence[str], count: int | None = None) -> list[dict[str, Any]]:
+def listed(frame: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """An object for each row of ``frame``, with the columns ``names``. This runs the model.
 
     Raises:
-        InvalidTensorError: Spark refuses a value, or leaves out rows of the ``count`` there were.
+        InvalidTensorError: Spark refuses a value, or leaves out rows.
     """
     try:
         found = frame.select(*(f"`{name}`" for name in names)).collect()
@@ -180,6 +194,7 @@ def listed(frame: Any, names: Sequence[str], count: int | None = None) -> list[d
         if blames_input(error):
             raise InvalidTensorError(f"Spark refuses the input: {reason(error)}") from error
         raise
+    count = count_of(frame)
     if count is not None and len(found) != count:
         raise InvalidTensorError(
             f"the model answers {len(found)} of {count} rows: it leaves out those with a value "

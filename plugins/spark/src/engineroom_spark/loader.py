@@ -17,7 +17,7 @@ from engineroom.errors import InvalidTensorError, ModelFileError
 from engineroom.values import STRING, Array, TensorSpec
 from engineroom_spark import session
 from engineroom_spark.columns import read_columns, result_columns, stages_of, without_labels
-from engineroom_spark.frames import frame, listed
+from engineroom_spark.frames import count_of, counted, frame, listed
 from engineroom_spark.plugin import METADATA
 from engineroom_spark.reasons import blames_input, is_from_java, reason
 
@@ -65,7 +65,7 @@ class SparkPredictor(Predictor):
             InvalidTensorError: it lacks a column, or one has another type.
         """
         try:
-            return self.model.transform(data)
+            return counted(self.model.transform(data), count_of(data))
         except Exception as error:
             if not blames_input(error):
                 raise

@@ -15,6 +15,7 @@ LONGEST = 500
 REFUSALS = re.compile(
     r"(\w*Analysis|\w*IllegalArgument|\w*NumberFormat|\w*IndexOutOfBounds|Spark|SparkRuntime)Exception"
 )
+STATE = re.compile(r"\s*(SQLSTATE: \w+)?\s*$")
 NOT_ABOUT_VALUES = re.compile(r"Job \d* ?(aborted|cancelled)|.*\bcancelled\b|Task not serializable")
 
 
@@ -22,7 +23,7 @@ def reason(error: BaseException) -> str:
     """One line: ``SparkException: Unseen label: purple. To handle …``."""
     kind, message = _cause(error)
     # A Python function of the script failed in another process: its traceback is the message.
-    lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    lines = [line.strip() for line in message.splitlines() if not STATE.match(line)] or [""]
     line = lines[-1] if kind == "PythonException" else lines[0]
     return f"{kind}: {line}"[:LONGEST].rstrip("; ")
 
@@ -61,9 +62,9 @@ def shorten(module: ModuleType) -> None:
 
     So that it is short wherever it is written, by a script too. To do so again changes nothing.
     """
-    for name in ("Py4JJavaError", "CapturedException"):
-        cls = vars(module).get(name)
-        if cls is not None:
+    for cls in vars(module).values():
+        names = [base.__name__ for base in getattr(cls, "__mro__", ())]
+        if {"Py4JJavaError", "CapturedException"} & set(names) and "__str__" in vars(cls):
             cls.__str__ = _text
 
 

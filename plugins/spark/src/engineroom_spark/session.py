@@ -46,7 +46,11 @@ def shared(user: object, threads: int) -> Any:
     global _running
     with _lock:
         _users[id(user)] = user
-        if _running is None or _running.end() or _running.session.sparkContext._jsc is None:
+        # Java may have died, or a script have called stop().
+        if _running is not None and (_running.end() or _running.session.sparkContext._jsc is None):
+            _running.stop()
+            _running = None
+        if _running is None:
             _running = Spark(threads)
         return _running.session
 
@@ -90,7 +94,6 @@ class Spark:
         from pyspark import SparkConf, SparkContext
 
         self.folder = Path(tempfile.mkdtemp(prefix="engineroom-spark-"))
-        atexit.register(self.stop)
         conf = SparkConf().setMaster(f"local[{threads}]").setAppName("engineroom")
         conf.setAll(
             {
@@ -102,7 +105,12 @@ class Spark:
                 "spark.driver.extraJavaOptions": f"-Dderby.system.home={self.folder}",
             }.items()
         )
-        SparkContext(conf=conf, gateway=SparkContext._gateway or self._launched(conf))
+        try:
+            SparkContext(conf=conf, gateway=SparkContext._gateway or self._launched(conf))
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        atexit.register(self.stop)
 
     def _launched(self, conf: Any) -> Any:
         """A gateway to a new Java process, which ends when the pipe to its standard input does.
@@ -120,7 +128,9 @@ class Spark:
         except Exception as error:
             os.close(writing)
             listener.join(1)
-            said = " / ".join(self.said) or f"{type(error).__name__}: {error}"
+            # Spark's own shell script stumbles over it, too.
+            told = [line for line in self.said if "spark-class" not in line]
+            said = " / ".join(told) or f"{type(error).__name__}: {error}"
             raise EngineError(f"engine 'spark': {java.checked()} did not start: {said}") from error
         os.close(writing)
         return gateway
@@ -148,13 +158,15 @@ class Spark:
         self.is_ours = False
         atexit.unregister(self.stop)
         from pyspark import SparkContext
+        from pyspark.sql import SparkSession
 
         context = self.session.sparkContext
         with contextlib.suppress(Exception):  # it may be gone already
             self.session.stop()
-        # The next context would else be asked of this gateway.
+        # PySpark means these to last as long as Python; the next session would be asked of them.
         if SparkContext._gateway is context._gateway:
-            SparkContext._gateway = SparkContext._jvm = None
+            SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+            SparkSession._instantiatedSession = None
         with contextlib.suppress(Exception):
             context._gateway.shutdown()
         self._end_process()
