@@ -637,6 +637,7 @@ class TestServer:
 
     def test_each_worker_has_a_java_of_its_own_and_is_replaced_with_it(self, start, alone):
         server = start(alone, "--workers", "2")
+        server.wait_for_line(r"(?s)is ready.*is ready", 60)
         wanted = server.post([{"features": [1.0, 2.0]}])[1]
         tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
         workers = [int(number) for task in tasks for number in task.read_text().split()]
@@ -647,8 +648,9 @@ class TestServer:
         ]
         assert len(set(javas)) == 2
         os.kill(javas[0], signal.SIGKILL)
-        server.wait_for_line(r"ended \(1\); starting another", 60)
+        server.wait_for_line(r"ended \(1\); starting another", 20)
         assert server.post([{"features": [1.0, 2.0]}])[1] == wanted
+        assert "Py4J" not in server.log()
 
 
 SLOW = """

@@ -72,6 +72,11 @@ def end() -> str:
     return running.end() if running is not None else ""
 
 
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    """False for what Py4J logs to the root logger, past its own."""
+    return f"{os.sep}py4j{os.sep}" not in record.pathname
+
+
 class Spark:
     """A Java process and the session in it."""
 
@@ -82,6 +87,7 @@ class Spark:
 
         # Each connection that a lost Java process breaks would be reported, beside the one error.
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
+        logging.getLogger().addFilter(_is_not_of_py4j)
         self.said: collections.deque[str] = collections.deque(maxlen=20)
         self.folder: Path | None = None
         self.is_ours = SparkContext._active_spark_context is None
