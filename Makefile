@@ -7,6 +7,8 @@ find = $(or $(shell python$(1) -c 'import sys; print(sys.executable)' 2>/dev/nul
 OTHERS := $(foreach version,3.10 3.13,$(if $(call find,$(version)),unit-$(version)))
 ENGINES := $(wildcard plugins/*/pyproject.toml)
 PACKAGES := core $(ENGINES:/pyproject.toml=)
+# Spark is 490 MB and wants Java: its tests run alone, and not among all the others.
+DEV := $(filter-out plugins/spark,$(PACKAGES))
 # Each engine's tests also run where only that engine is installed.
 ALONE := $(patsubst plugins/%/pyproject.toml,alone-%,$(ENGINES))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -48,7 +50,7 @@ $(ALONE): alone-%: .venv-alone-%/ready
 
 .venv-dev/ready: $(PACKAGES:=/pyproject.toml) requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/pip install -q $(addprefix -e ,$(PACKAGES)) -r requirements-dev.txt -c constraints.txt
+	.venv-dev/bin/pip install -q $(addprefix -e ,$(DEV)) -r requirements-dev.txt -c constraints.txt
 	touch $@
 
 .venv-alone-%/ready: core/pyproject.toml plugins/%/pyproject.toml constraints.txt

@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
-PLUGINS = ("mindspore", "onnx", "pytorch", "sklearn", "tensorflow")
+PLUGINS = ("mindspore", "onnx", "pytorch", "sklearn", "spark", "tensorflow")
 
 
 def run(*command: object, cwd: Path, **options) -> subprocess.CompletedProcess[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engineroom")
 
-OURS = ("onnx", "tensorflow", "pytorch", "mindspore", "sklearn")
+OURS = ("onnx", "tensorflow", "pytorch", "mindspore", "sklearn", "spark")
 """Engines that are extras of the distribution, for messages that say what to install."""
 
 
@@ -164,6 +164,17 @@ class Engine(ABC):
         Asked when the script's constructor and the threads it started are done.
         """
         return True
+
+    def blames_input(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Whether ``error``, which a step raised, says that the client's data do not fit."""
+        return False
+
+    def end(self) -> str:
+        """What has ended the framework in this process for good; empty while it works.
+
+        Asked when a request has failed, and every second: be quick, and import nothing.
+        """
+        return ""
 
     def envelope(self, data: Any, result: Any) -> Any:  # noqa: ARG002
         """What is sent for the ``result`` of a service that was given ``data``."""

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 LOAD_FAILED = 3
 """Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
+ENGINE_ENDED = 1
+"""Exit code of a server whose framework has ended: one that supervisors answer with a new start."""
 MR_INPUT = ("MR.0101", "The input parameter is invalid")
 MR_FAILED = ("MR.0105", "Recognition failed")
 
@@ -69,6 +71,12 @@ class DeviceError(LoadError):
     """The device asked for is not there."""
 
     code = "no_such_device"
+
+
+class EngineEndError(LoadError):
+    """The framework of a ready model has ended. ``serve`` exits with 1, to be started again."""
+
+    code = "engine_ended"
 
 
 class WarmUpError(LoadError):

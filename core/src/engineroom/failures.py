@@ -64,11 +64,13 @@ def place_of(error: BaseException, package: Package) -> str | None:
     return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else None
 
 
-def request_error(error: BaseException, service: Service, package: Package) -> RequestError:
+def request_error(
+    error: BaseException, service: Service, package: Package, blames_input: bool = False
+) -> RequestError:
     """The error for a request during which ``service.inference`` raised ``error``.
 
     KeyError and TypeError are 400 and anything else is 500, as the contract has it; an upload that
-    its reader refuses is 400.
+    its reader refuses is 400, and what the engine says is the input's fault: ``blames_input``.
     """
     detail = _detail(error, service, package)
     if isinstance(error, RequestError):
@@ -80,7 +82,7 @@ def request_error(error: BaseException, service: Service, package: Package) -> R
     step = detail.get("step", "inference")
     if _is_about_an_upload(error):
         return InvalidUploadError(f"the upload cannot be read in {step}{at}: {message}", **detail)
-    kind = StepInputError if isinstance(error, KeyError | TypeError) else StepError
+    kind = StepInputError if blames_input or isinstance(error, KeyError | TypeError) else StepError
     return kind(f"{step} raised {type(error).__name__}: {message}{at}", **detail)
 
 

@@ -19,6 +19,7 @@ from engineroom.decoding import decode_text
 from engineroom.devices import Place, unsettled
 from engineroom.engine import LazyPredictor, Predictor
 from engineroom.errors import (
+    EngineEndError,
     LoadError,
     ModelFileError,
     NotReadyError,
@@ -435,9 +436,19 @@ class Model:
             return result, self.metrics.end(take_step_times(), seconds)
         except BaseException as error:
             reraise_interrupt(error)
-            raise request_error(error, service, self.package) from error
+            self.check_engine()
+            if self.state is State.FAILED:
+                raise self.not_ready() from error
+            blamed = self.engine.blames_input(error)
+            raise request_error(error, service, self.package, blamed) from error
 
     # --- state and end
+
+    def check_engine(self) -> None:
+        """Fail a ready model whose framework has ended in this process."""
+        if self.state is State.READY and (end := self.engine.end()):
+            log.error("%s; model %r answers no more", end, self.name)
+            self._fail(EngineEndError(end))
 
     def not_ready(self) -> NotReadyError:
         """The error for a request that comes while the model is not ready."""

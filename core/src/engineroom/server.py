@@ -25,7 +25,7 @@ from uvicorn.supervisors import Multiprocess
 
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
-from engineroom.errors import LOAD_FAILED, LoadError, SettingError
+from engineroom.errors import ENGINE_ENDED, LOAD_FAILED, EngineEndError, LoadError, SettingError
 from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.logs import configure
 from engineroom.model import State
@@ -179,6 +179,8 @@ class Served(Application):
                 yield
         except LoadError:
             leave(LOAD_FAILED)
+        if any(isinstance(host.model.error, EngineEndError) for host in _hosts):
+            leave(ENGINE_ENDED)
         threading.Thread(target=_leave_soon, daemon=True).start()
 
 
@@ -207,7 +209,12 @@ async def _stop_when_failed() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and not supervisor.is_alive():
         signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
-    if any(host.model.state is State.FAILED and not host.settings.reload for host in _hosts):
+    for host in _hosts:
+        host.model.check_engine()
+    failed = [host.model.error for host in _hosts if host.model.state is State.FAILED]
+    if any(isinstance(error, EngineEndError) for error in failed):
+        signal.raise_signal(signal.SIGTERM)  # those who wait get their answers first
+    elif failed and not _hosts[0].settings.reload:
         leave(LOAD_FAILED)
 
 

@@ -1,0 +1,1 @@
+"""Engineroom's engine for Spark ML pipelines, on PySpark."""
