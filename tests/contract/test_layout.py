@@ -83,8 +83,7 @@ def test_model_path_is_the_file_or_the_folder_of_its_model_type(
     package, module, parent, files, wanted
 ):
     path = package(OWN.format(module=module, parent=parent), **dict.fromkeys(files, "x"))
-    data = "[[1]]" if parent in {"SparkServingBaseService", "XgSklServingBaseService"} else [1]
-    assert load(path)(data) == str(path / "model" / wanted).rstrip("/")
+    assert load(path).service.model_path == str(path / "model" / wanted).rstrip("/")
 
 
 def test_model_path_of_an_mxnet_model_is_its_folder(package):
