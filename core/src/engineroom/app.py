@@ -94,10 +94,10 @@ class Application(Starlette):
         return JSONResponse({"status": "OK"})
 
     async def _ready(self, _request: Request) -> Response:
-        if len(self.hosts) == 1 and self.hosts[0].is_ready:
-            own = await anyio.to_thread.run_sync(self.hosts[0].model.health)
-            if own is not None:
-                return Response(encode_response(own[0]), own[1], media_type="application/json")
+        first = self.hosts[0]
+        if len(self.hosts) == 1 and first.is_ready and first.model.has_own_health:
+            said, code = await anyio.to_thread.run_sync(first.model.health)
+            return Response(encode_response(said), code, media_type="application/json")
         states = [_state(host) for host in self.hosts]
         ready = sum(host.is_ready for host in self.hosts)
         status = "OK" if ready == len(states) else "unavailable"

@@ -205,19 +205,22 @@ class Model:
 
     def _wait_until_healthy(self) -> None:
         limit = time.monotonic() + self.settings.load_timeout_s
-        while (answer := self.health()) is not None and answer[1] >= 400:
+        while self.has_own_health and (status := self.health()[1]) >= 400:
             if time.monotonic() > limit:
                 raise ScriptError(
-                    f"{self.package.script}: health() still answers {answer[1]} after "
+                    f"{self.package.script}: health() still answers {status} after "
                     f"{self.settings.load_timeout_s:g} s; raise --load-timeout-s"
                 )
             time.sleep(HEALTH_WAIT_S)
 
-    def health(self) -> tuple[Any, int] | None:
-        """What the script's own ``health()`` says: body and HTTP status; None where it has none."""
-        service = self._service
-        if service is None or type(service).health is Service.health:
-            return None
+    @property
+    def has_own_health(self) -> bool:
+        """Whether the script says itself how it is."""
+        return self._service is not None and type(self._service).health is not Service.health
+
+    def health(self) -> tuple[Any, int]:
+        """What the script's own ``health()`` says: body and HTTP status."""
+        service = self.service
         try:
             with self._on_stage:
                 said: Any = service.health()

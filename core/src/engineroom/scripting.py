@@ -283,7 +283,7 @@ def _arguments(cls: type[Service], name: str, path: str, path_alone: bool) -> di
     else:
         count = 4 if takes_any else len(by_place)
     if count < 2:
-        return dict(list({"model_path": path}.items())[:count])
+        return {"model_path": path} if count else {}
     # MXNet's parent takes a manifest and a GPU, too.
     both: dict[str, Any] = {"model_name": name, "model_path": path, "manifest": {}, "gpu": None}
     return dict(list(both.items())[: count if issubclass(cls, Manifest) else 2])
