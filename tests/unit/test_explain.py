@@ -180,6 +180,18 @@ def test_a_key_that_did_not_come_is_told_with_those_that_did_and_those_that_are_
     )
 
 
+def test_an_error_of_ours_that_the_script_raises_is_explained_as_any_other(predict):
+    step = (
+        "    def _preprocess(self, data):\n"
+        "        from engineroom.errors import InvalidInputError\n"
+        "        raise InvalidInputError('no pictures')\n"
+    )
+    done = predict(step + ANSWER, "--explain")
+    assert done.returncode == 1
+    assert "failed        in _preprocess: InvalidInputError: no pictures" in done.stderr
+    assert "before that" not in done.stderr
+
+
 def test_a_constructor_that_fails_is_explained_with_exit_code_3(predict):
     body = "    def __init__(self, name, path):\n        self.l = open('lables.json')\n"
     done = predict(body + ANSWER, "--explain")

@@ -443,7 +443,10 @@ class Model:
             if self.state is State.FAILED:
                 raise self.not_ready() from error
             blamed = self.engine.blames_input(error)
-            raise request_error(error, service, self.package, blamed) from error
+            failure = request_error(error, service, self.package, blamed)
+            if failure is error:
+                raise  # an error from itself would be a chain without an end
+            raise failure from error
 
     # --- state and end
 

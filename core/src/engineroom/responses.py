@@ -50,7 +50,8 @@ def error_response(
         body["error"]["traceback"] = "".join(traceback.format_exception(error)).splitlines()
     if error.status >= 500 and not isinstance(error, BusyError):
         told = f"{error}{aside(error.detail)}"
-        log.error("%s (request %s)", told, request_id, exc_info=error.__cause__)
+        raised = error.__cause__ or ("where" in error.detail and error)
+        log.error("%s (request %s)", told, request_id, exc_info=raised)
     if settings.access_log:
         problem = f"{error.code}: {error}{aside(error.detail, ('given',))}"
         log_access(scope, error.status, problem=problem)

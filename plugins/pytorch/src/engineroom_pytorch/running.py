@@ -90,7 +90,10 @@ class RunningModule:
                 try:
                     results[key] = self.module(changed(value, prepared))
                 except (RuntimeError, IndexError) as error:
-                    raise refusal_of(error, key, value) or error from error
+                    refusal = refusal_of(error, key, value)
+                    if refusal is None:
+                        raise
+                    raise refusal from error
         return {key: changed(value, self._handed_over) for key, value in results.items()}
 
     def _handed_over(self, value: Any) -> Any:
