@@ -242,14 +242,16 @@ def fake_engine(install_plugin: Callable[..., None], tmp_path: Path) -> None:
 def make_wheel() -> Callable[..., Path]:
     """Writes a real wheel of one module: ``make_wheel(folder, "tiny", "1.0")`` gives its path."""
 
-    def write(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> Path:
+    def write(
+        folder: Path, name: str, version: str, tag: str = "py3-none-any", code: str = ""
+    ) -> Path:
         info = f"{name}-{version}.dist-info"
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         kind = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}-{version}-{tag}.whl"
         with zipfile.ZipFile(path, "w") as wheel:
-            wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+            wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n{code}")
             wheel.writestr(f"{info}/METADATA", metadata)
             wheel.writestr(f"{info}/WHEEL", kind)
             wheel.writestr(f"{info}/RECORD", "")

@@ -4,8 +4,11 @@ import importlib.metadata
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -136,6 +139,114 @@ def test_the_blocks_of_the_tutorial_are_the_files_of_the_example():
 def test_the_engine_of_the_tutorial_has_under_a_hundred_lines():
     code = (TUTORIAL / "src" / "engineroom_centroid").glob("*.py")
     assert sum(len(path.read_text("utf-8").splitlines()) for path in code) < 100
+
+
+# --- docs/walk-through.md, line by line, as somebody who follows it would type
+
+STEP = re.compile(
+    r"^```diff\n--- (?P<file>.*)\n-(?P<old>.*)\n\+(?P<new>.*)\n```$"
+    r"|(?:^    (?P<typed>\$ .*|\^C)\n)?(?P<shown>(?:^    (?!\$ |\^C).*\n|^\n(?=    ))*)",
+    re.MULTILINE,
+)
+VARIES = re.compile(r"\d\d:\d\d:\d\d|[\da-f]+-[\da-f]+-\d+|\d+(\.\d+)+")
+"""Times of day, request ids; versions, durations, confidences."""
+
+
+def is_shown(came: str, page: str) -> bool:
+    """Whether ``page`` shows it: a line ``…`` stands for any lines, ``…`` in a line for anything."""
+    pattern = "".join(
+        "(?:.*\\n)*" if line == "…" else re.escape(line).replace("…", ".*") + "\\n"
+        for line in plain(page)
+    )
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in plain(came))) is not None
+
+
+def plain(text: str) -> list[str]:
+    return [" ".join(VARIES.sub("#", line).split()) for line in text.strip().splitlines()]
+
+
+class Reader:
+    """Somebody with a shell, and with a server in another terminal."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.log, self.seen = home, home / "log", 0
+        self.shell = subprocess.Popen(
+            ["bash"], cwd=ROOT, stdin=-1, stdout=-1, stderr=subprocess.STDOUT, text=True
+        )
+        self.run('set -m; curl() { command curl -s "$@"; }')
+
+    def run(self, command: str) -> str:
+        """What the command prints, on both streams."""
+        self.shell.stdin.write(f"{command}\necho; echo done: it\n")
+        self.shell.stdin.flush()
+        return "".join(iter(self.shell.stdout.readline, "done: it\n"))
+
+    def type(self, command: str, page: str) -> None:
+        if command == "^C":
+            self.run("kill -INT %%; wait")
+            self.watch(page)
+        elif command.startswith("engineroom serve"):
+            self.seen = self.log.write_text("")
+            self.run(f"{command} >> {self.log} 2>&1 &")
+            self.watch(page)
+        else:
+            came = self.run(command).replace(str(self.home), "/home/me")
+            assert is_shown(came, page), f"$ {command}\n{came}"
+
+    def watch(self, page: str) -> None:
+        """Wait until the server has shown this, after what it had shown before."""
+        limit = time.monotonic() + 30
+        while not is_shown(came := self.log.read_text()[self.seen :], page):
+            assert time.monotonic() < limit, came
+            time.sleep(0.05)
+        self.seen += len(came)
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch, pip_index, make_wheel) -> Iterator[Reader]:
+    make_wheel(pip_index, "easydict", "1.14", code=EASYDICT)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    reader = Reader(tmp_path)
+    yield reader
+    reader.run("kill -9 %%")
+    reader.shell.communicate()
+
+
+EASYDICT = """
+class EasyDict(dict):
+    __getattr__ = dict.__getitem__
+"""
+
+
+@pytest.mark.timeout(300)
+def test_each_command_of_the_walk_through_shows_what_the_page_says(reader):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    reader.run(f"export ENGINEROOM_PORT={port}")
+    text = (ROOT / "docs" / "walk-through.md").read_text("utf-8").replace("8080", port)
+    for step in filter(re.Match.group, STEP.finditer(text)):
+        file, old, new, typed, shown = step.groups()
+        if file:
+            edit(reader.home / "walk-through" / file, old, new)
+        elif typed:
+            reader.type(typed.removeprefix("$ "), shown)
+        elif shown.strip():
+            reader.watch(shown)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert text.count(f"{old}\n") == 1
+    path.write_text(text.replace(f"{old}\n", f"{new}\n"), "utf-8")
+
+
+def test_the_weights_of_the_walk_through_are_those_that_were_trained():
+    weights = [
+        (ROOT / "examples" / folder / "model" / "digits.pth").read_bytes()
+        for folder in ("digits-pytorch", "walk-through/digits")
+    ]
+    assert weights[0] == weights[1], "run examples/walk-through/make.py"
 
 
 @pytest.mark.parametrize("page", PAGES)
