@@ -125,7 +125,7 @@ class Batcher:
             return
         start = time.perf_counter()
         try:
-            outputs = self._outputs(group)
+            outputs = self.infer([each.feeds for each in group], [each.rows for each in group])
         except NoRowsError as error:
             log.warning("one request at a time from now on: %s", error)
             self.max_rows = 1
@@ -142,18 +142,19 @@ class Batcher:
             member.value, member.shared_with = output, len(group)
             member.times.append(seconds)
 
-    def _outputs(self, group: list[Member]) -> list[Any]:
-        rows = [member.rows for member in group]
-        together = self._joined([member.feeds for member in group], sum(rows))
-        return split(self.service._inference(together), rows, self._size(sum(rows)))
+    def infer(self, feeds: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> list[Any]:
+        """The outputs for each of ``feeds``, which have so many ``rows``, from one inference.
 
-    def _joined(self, feeds: Sequence[Mapping[str, Any]], rows: int) -> dict[str, Any]:
-        """One array for each name: the requests' rows one after another, then the filling."""
-        filling = self._size(rows) - rows
-        return {
+        Raises:
+            NoRowsError: an output without a row for each row of the inputs.
+        """
+        size = self._size(sum(rows))
+        filling = size - sum(rows)
+        together = {
             name: self.join([each[name] for each in feeds] + [feeds[-1][name][-1:]] * filling)
             for name in feeds[0]
         }
+        return split(self.service._inference(together), rows, size)
 
     def _size(self, rows: int) -> int:
         at = bisect.bisect_left(self.sizes, rows)
@@ -250,7 +251,7 @@ def _why_not_joined(loaded: Predictor | None, batcher: Batcher) -> str:
             "no model file declares inputs of which the first dimension is open; if _inference "
             f"takes joined rows, set max_batch_size on {type(batcher.service).__name__}"
         )
-    return _closed(loaded.inputs) or _mixing(loaded.inputs, batcher)
+    return _closed(loaded.inputs) or _mixing(loaded.small_inputs(), batcher)
 
 
 def _closed(inputs: Sequence[TensorSpec]) -> str:
@@ -263,21 +264,19 @@ def _closed(inputs: Sequence[TensorSpec]) -> str:
     return ""
 
 
-def _mixing(inputs: Sequence[TensorSpec], batcher: Batcher) -> str:
+def _mixing(small: Mapping[str, Any], batcher: Batcher) -> str:
     """Why rows of different requests must not meet in the model; empty when they may.
 
-    A row of zeros and one of ones are run alone and then together: a model that normalises over
-    its batch, sums it up or draws at random gives itself away.
+    Inputs of zeros and of ones are run alone and then together: a model that normalises over its
+    batch, sums it up or draws at random gives itself away.
     """
-    zeros = {spec.name: spec.smallest() for spec in inputs}
-    ones = {name: _plus_one(array) for name, array in zeros.items()}
-    infer = batcher.service._inference
+    inputs = [small, {name: _plus_one(array) for name, array in small.items()}]
+    rows = len(next(iter(small.values())))
     try:
-        alone = [infer(zeros), infer(ones)]
-        size = batcher._size(2)
-        together = split(infer(batcher._joined([zeros, ones], 2)), [1, 1], size)
+        alone = [batcher.service._inference(each) for each in inputs]
+        together = batcher.infer(inputs, [rows, rows])
     except Exception as error:
-        return f"it failed on two small inputs: {error}"
+        return f"two small inputs fail together, or alone: {error}"
     for one, other in zip(alone, together, strict=True):
         for name, value in one.items():
             if not _is_close(value, other[name]):

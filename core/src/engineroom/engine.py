@@ -48,6 +48,8 @@ class Predictor(ABC):
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     device: Device = CPU
+    example: Mapping[str, Array] | None = None
+    """Inputs that it can run, where its specs leave open what it can."""
     batch_sizes: tuple[int, ...] = ()
     """Numbers of rows that it was made for, if that matters: a batch of several requests is filled
     up to the next of them."""
@@ -74,8 +76,12 @@ class Predictor(ABC):
         """
 
     def warm_up(self) -> None:
-        """Run once on the smallest inputs the specs allow."""
-        self.run({spec.name: spec.smallest() for spec in self.inputs})
+        """Run once on :meth:`small_inputs`."""
+        self.run(self.small_inputs())
+
+    def small_inputs(self) -> Mapping[str, Array]:
+        """The example, else the smallest inputs that the specs allow."""
+        return self.example or {spec.name: spec.smallest() for spec in self.inputs}
 
     def close(self) -> None:  # noqa: B027
         """Give back what the garbage collector does not."""
