@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engineroom.batching import Batcher, NoRowsError, signature, split
+from engineroom.batching import Batcher
+from engineroom.joining import NoRowsError, Padding, signature, split
 from engineroom.service import Service
+from engineroom.values import TensorSpec
 
 
 class Doubler(Service):
@@ -156,3 +158,22 @@ def test_the_seconds_of_a_shared_run_are_those_of_the_whole_run():
 
     members = Batcher(Slow(), 16).run([{"a": [[1.0]]}, {"a": [[2.0]]}])
     assert all(member.times[1] >= 0.02 for member in members)
+
+
+def test_inputs_of_other_sizes_are_padded_where_the_script_says_so_and_outputs_cut_back():
+    shape = ("N", "length")
+    specs = [TensorSpec("ids", shape, "int64"), TensorSpec("mask", shape, "int64")]
+    outputs = [TensorSpec("ids", shape, "int64"), TensorSpec("mask", ("N", None), "int64")]
+    service = Doubler()
+    padding = Padding({"ids": 9, "mask": 0}, specs, outputs)
+    members = Batcher(service, 16, padding=padding).run(
+        [{"ids": [[1, 2, 3]], "mask": [[1, 1, 1]]}, {"ids": [[4]], "mask": [[1]]}]
+    )
+    assert service.given == [{"ids": (2, 3), "mask": (2, 3)}]
+    assert [member.value["ids"] for member in members] == [[[2, 4, 6]], [[8]]]
+    assert members[1].value["mask"] == [[2, 0, 0]], "its dimension has no name"
+
+
+def test_without_padding_inputs_of_other_sizes_are_not_joined():
+    members = Batcher(Doubler(), 16).run([{"a": [[1, 2]]}, {"a": [[1]]}])
+    assert [member.shared_with for member in members] == [1, 1]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from engineroom.engine import Engine, LazyPredictor, Predictor
-from engineroom.errors import EngineError
 from engineroom.failures import reraise_interrupt
+from engineroom.joining import NoRowsError, Padding, signature, split
 from engineroom.package import Package
 from engineroom.service import Service, run_step
 from engineroom.settings import Settings
@@ -27,10 +27,6 @@ log = logging.getLogger("engineroom")
 
 DEFAULT_SIZE = 16
 """Requests in a batch of a package without a script, unless a setting says otherwise."""
-
-
-class NoRowsError(EngineError):
-    """An output without a row for each row of the inputs."""
 
 
 class Member:
@@ -61,6 +57,7 @@ class Batcher:
         join: Callable[[Sequence[Any]], Any] = np.concatenate,
         feeds: Callable[[Any], Any] = lambda value: value,
         sizes: Sequence[int] = (),
+        padding: Padding | None = None,
     ) -> None:
         """``join(parts)`` is the engine's. ``feeds(value)`` is what ``_inference`` makes of what
         ``_preprocess`` returned before it runs the model: arrays by name.
@@ -70,16 +67,17 @@ class Batcher:
         """
         self.service, self.join, self.feeds = service, join, feeds
         self.max_rows, self.sizes = max_rows, sorted(sizes)
+        self.padding = padding or Padding({})
 
     def run(self, requests: Iterable[Any]) -> list[Member]:
         """All steps of each of ``requests``; what one of them raises is in its ``error``."""
         members = [Member(data) for data in requests]
         for member in members:
             self._step(member, self.service._preprocess)
-        for group in self._groups([member for member in members if not member.error]):
+        for group in self._groups([member for member in members if member.error is None]):
             self._infer(group)
         for member in members:
-            if not member.error:
+            if member.error is None:
                 self._step(member, self.service._postprocess)
         return members
 
@@ -111,7 +109,7 @@ class Batcher:
         """What those have in common that fit together; None for one that shares with nobody."""
         try:
             member.feeds = self.feeds(member.value)
-            key = signature(member.feeds)
+            key = signature(member.feeds, self.padding.values)
         except Exception:
             return None  # _inference says what is wrong with it
         if key is not None:
@@ -150,50 +148,17 @@ class Batcher:
         """
         size = self._size(sum(rows))
         filling = size - sum(rows)
+        even = self.padding.pad(feeds)
         together = {
-            name: self.join([each[name] for each in feeds] + [feeds[-1][name][-1:]] * filling)
-            for name in feeds[0]
+            name: self.join([each[name] for each in even] + [even[-1][name][-1:]] * filling)
+            for name in even[0]
         }
-        return split(self.service._inference(together), rows, size)
+        outputs = split(self.service._inference(together), rows, size)
+        return [self.padding.cut(*both) for both in zip(outputs, feeds, strict=True)]
 
     def _size(self, rows: int) -> int:
         at = bisect.bisect_left(self.sizes, rows)
         return self.sizes[at] if at < len(self.sizes) else rows
-
-
-def signature(feeds: Any) -> Any:
-    """What two requests must have in common to share a run; None: this one can share with none."""
-    if not isinstance(feeds, Mapping) or not feeds:
-        return None
-    shapes = [getattr(value, "shape", None) for value in feeds.values()]
-    if not all(shapes) or len({shape[0] for shape in shapes if shape}) > 1:
-        return None
-    return tuple(
-        (name, type(value), value.dtype, tuple(value.shape[1:])) for name, value in feeds.items()
-    )
-
-
-def split(outputs: Any, rows: Sequence[int], size: int) -> list[Any]:
-    """The outputs of each request, of which each has its number of ``rows`` out of ``size``.
-
-    Raises:
-        NoRowsError: an output without a row for each row of the inputs.
-    """
-    ends = np.cumsum(rows).tolist()
-    spans = [slice(end - count, end) for end, count in zip(ends, rows, strict=True)]
-    if not isinstance(outputs, Mapping):
-        _check_rows("the output", outputs, size)
-        return [outputs[span] for span in spans]
-    for name, value in outputs.items():
-        _check_rows(f'output "{name}"', value, size)
-    return [{name: value[span] for name, value in outputs.items()} for span in spans]
-
-
-def _check_rows(name: str, value: Any, rows: int) -> None:
-    shape = getattr(value, "shape", None)
-    got = shape[0] if shape else len(value) if isinstance(value, list) else "none"
-    if got != rows:
-        raise NoRowsError(f"{name}: expected {rows} rows for {rows} rows of input, got {got}")
 
 
 # --- whether to join at all
@@ -212,6 +177,8 @@ def make_batcher(
         return None
     loaded = predictor.predictor
     batcher = Batcher(service, size, engine.join)
+    specs = (loaded.inputs, loaded.outputs) if loaded is not None else ()
+    batcher.padding = Padding(service.pad, *specs)
     if loaded is not None:
         batcher.sizes = sorted(loaded.batch_sizes)
         if _is_the_engines(service, engine):

@@ -10,7 +10,8 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from engineroom.errors import StepError
@@ -41,12 +42,15 @@ class Service:
         max_batch_size: requests that may share one ``_inference``, which then gets their arrays
             joined along the first dimension. Set it in a script whose steps keep nothing on
             ``self`` between them; the setting ``max_batch_size`` wins.
+        pad: inputs that may have another size in each request of a batch, and what the smaller ones
+            are filled up with: ``{"input_ids": 0, "attention_mask": 0}``.
     """
 
     model_name: str = "serve"
     model_path: str = ""
     thread_safe: bool = False
     max_batch_size: int | None = None
+    pad: Mapping[str, Any] = MappingProxyType({})
     _engineroom: Predicts | None = None
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
