@@ -61,7 +61,7 @@ $(ALONE): alone-%: .venv-alone-%/ready
 
 .venv-3.%/ready: $(PACKAGES:=/pyproject.toml)
 	$(call find,3.$*) -m venv .venv-3.$*
-	.venv-3.$*/bin/pip install -q $(addprefix -e ,core plugins/onnx) httpx2 pytest pytest-timeout
+	.venv-3.$*/bin/pip install -q $(addprefix -e ,core plugins/onnx) httpx2 hypothesis pytest pytest-timeout
 	touch $@
 
 clean:

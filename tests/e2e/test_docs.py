@@ -92,7 +92,7 @@ def test_the_service_the_tests_and_the_notebook_of_the_guide_run(tmp_path):
     package = new_package(tmp_path, script)
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     (package / "model" / "labels.json").write_text(json.dumps(names))
-    assert predict(package) == '{"digits": ["seven"]}\n'
+    assert predict(package) == '{"digits":["seven"]}\n'
     (tmp_path / "test_mnist.py").write_text(tests)
     run("-m", "pytest", "-q", "test_mnist.py", "--rootdir", tmp_path, cwd=tmp_path)
     assert f"# {run('-W', 'error', '-c', notebook, cwd=tmp_path)}" in notebook

@@ -11,9 +11,16 @@ from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
 from engineroom.runner import Runner
 
 
+def one_by_one(work):
+    def works(batch):
+        return [work(data) for data in batch]
+
+    return works
+
+
 @contextlib.contextmanager
 def running(work, threads=1, size=100, turn=None):
-    runner = Runner(work, turn or contextlib.nullcontext(), threads, size)
+    runner = Runner(one_by_one(work), turn or contextlib.nullcontext(), threads, size)
     try:
         yield runner
     finally:
@@ -47,7 +54,7 @@ def test_each_thread_is_prepared_before_its_first_job():
         time.sleep(0.05)
         prepared.append(threading.get_ident())
 
-    runner = Runner(lambda _: threading.get_ident(), contextlib.nullcontext(), 3, 10, prepare)
+    runner = Runner(lambda _: [threading.get_ident()], contextlib.nullcontext(), 3, 10, prepare)
     runner.wait_until_prepared()
     assert len(set(prepared)) == 3
 
@@ -207,7 +214,7 @@ def test_a_thread_that_hangs_for_nobody_does_not_delay_the_stop():
             await asyncio.sleep(0.001)
         runner.cancel(job)
 
-    runner = Runner(time.sleep, contextlib.nullcontext(), 1, 10)
+    runner = Runner(one_by_one(time.sleep), contextlib.nullcontext(), 1, 10)
     asyncio.run(ask(runner))
     began = time.monotonic()
     runner.stop(5)

@@ -109,4 +109,4 @@ def test_settings_cannot_change():
 def test_numbers_with_a_unit_have_it_in_their_name():
     floats = [field.name for field in dataclasses.fields(Settings) if field.type == "float"]
     assert floats
-    assert all(name.endswith("_s") for name in floats)
+    assert all(name.endswith(("_s", "_ms")) for name in floats)

@@ -7,6 +7,7 @@ rest of the way through the server.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -14,19 +15,29 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from engineroom.backlog import Job
 from engineroom.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     ClientLeftError,
     DeadlineError,
+    InvalidInputError,
     RequestError,
     UnexpectedError,
 )
 from engineroom.hosting import Host
 from engineroom.model import Answer
-from engineroom.responses import START, UNREAD, error_response, log_access, request_id_of
-from engineroom.runner import Job, Runner
+from engineroom.responses import (
+    START,
+    UNREAD,
+    error_response,
+    log_access,
+    request_id_of,
+    server_timing,
+)
+from engineroom.runner import Runner
 
+TIMEOUT = b"x-request-timeout"
 WATCH_AFTER_S = 0.05
 """A client is watched for leaving once it has waited this long; watching costs a task."""
 
@@ -40,8 +51,12 @@ class Predict:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(receive, scope[START], self.settings.timeout_s)
+        scope[UNREAD] = True
         try:
-            job = await self._submit(scope, watch)
+            head = Head(scope)
+            if head.timeout_s is not None:
+                watch.shorten(head.timeout_s)
+            job = await self._submit(scope, head, watch)
             answer: Answer = await watch.wait(job)
         except Exception as error:
             failed = error_response(_known(error), scope, self.settings, self.words)
@@ -49,41 +64,38 @@ class Predict:
             return
         finally:
             watch.end()
+        steps = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
         if self.settings.access_log:
-            queued = (job.started_at or job.queued_at) - job.queued_at
-            log_access(scope, 200, steps={"queue": queued, **answer.step_times})
+            log_access(scope, 200, steps, answer.batch_size)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer.body)),
+            (b"server-timing", server_timing(steps, answer.batch_size)),
             (b"x-request-id", request_id_of(scope).encode()),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _submit(self, scope: Scope, watch: Watch) -> Job:
-        scope[UNREAD] = True
-        runner = await self.host.ready_runner(self.settings.timeout_s)
+    async def _submit(self, scope: Scope, head: Head, watch: Watch) -> Job:
+        runner = await self.host.ready_runner(watch.timeout_s)
         runner.check_room()
-        body, content_type = await self._body(scope, watch)
+        body = await self._body(head.length, watch)
         scope[UNREAD] = False
-        data = self.decode(content_type, body, scope["query_string"])
+        data = self.decode(head.content_type, body, scope["query_string"])
         watch.runner = runner
         return runner.submit(data, watch.deadline)
 
-    async def _body(self, scope: Scope, watch: Watch) -> tuple[bytes, str]:
-        """The whole body and its content type.
+    async def _body(self, declared: int, watch: Watch) -> bytes:
+        """The whole body.
 
         Raises:
             BodyTooLargeError: declared or counted, before more than the limit is held.
             BodyTimeoutError: not here when its time is up.
             ClientLeftError: the client closed the connection.
         """
-        content_type, limit = "", self.settings.max_body_bytes
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value.decode("latin-1")
-            elif name == b"content-length" and value.isdigit() and int(value) > limit:
-                raise _too_large(limit, f"{int(value)} bytes")
+        limit = self.settings.max_body_bytes
+        if declared > limit:
+            raise _too_large(limit, f"{declared} bytes")
         chunks: list[bytes] = []
         size, more = 0, True
         while more:
@@ -96,7 +108,40 @@ class Predict:
                 raise _too_large(limit, "more")
             chunks.append(chunk)
             more = message.get("more_body", False)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks), content_type
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class Head:
+    """What the headers of a request say about how to answer it."""
+
+    __slots__ = ("content_type", "length", "timeout_s")
+
+    def __init__(self, scope: Scope) -> None:
+        """Raises:
+        InvalidInputError: ``X-Request-Timeout`` is not a number of seconds.
+        """
+        self.content_type, self.length = "", 0
+        self.timeout_s: float | None = None
+        """The caller's own limit."""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif name == b"content-length" and value.isdigit():
+                self.length = int(value)
+            elif name == TIMEOUT:
+                self.timeout_s = _seconds(value.decode("latin-1"))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidInputError(
+            f"X-Request-Timeout: expected seconds above 0, such as 2.5, got {text!r}", got=text
+        )
+    return seconds
 
 
 class Watch:
@@ -107,7 +152,8 @@ class Watch:
     """
 
     def __init__(self, receive: Receive, start: float, timeout_s: float) -> None:
-        self._receive, self.deadline, self._timeout_s = receive, start + timeout_s, timeout_s
+        self._receive, self._start = receive, start
+        self.deadline, self.timeout_s = start + timeout_s, timeout_s
         self.runner: Runner | None = None
         self._job: Job | None = None
         self._reading: asyncio.Task[Any] | None = None
@@ -115,6 +161,13 @@ class Watch:
         self._late = False
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(min(WATCH_AFTER_S, self._left()), self._look)
+
+    def shorten(self, timeout_s: float) -> None:
+        """The client itself waits no longer than this."""
+        if timeout_s < self.timeout_s:
+            self.deadline, self.timeout_s = self._start + timeout_s, timeout_s
+            self._timer.cancel()
+            self._timer = self._loop.call_later(min(WATCH_AFTER_S, self._left()), self._look)
 
     def _left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
@@ -130,7 +183,7 @@ class Watch:
             )
         elif self._job is not None:
             doing = "waiting in the queue" if self._job.waiting else "running"
-            message = f"no answer within {self._timeout_s:g} s; the request was {doing}"
+            message = f"no answer within {self.timeout_s:g} s; the request was {doing}"
             self._give_up(self._job, DeadlineError(message))
         elif self._reading is not None:
             self._late = True
@@ -164,7 +217,7 @@ class Watch:
             if sys.version_info >= (3, 11) and self._reading is not None:
                 self._reading.uncancel()
             raise BodyTimeoutError(
-                f"the body did not arrive within {self._timeout_s:g} s; {so_far} bytes came",
+                f"the body did not arrive within {self.timeout_s:g} s; {so_far} bytes came",
                 got=so_far,
             ) from None
         finally:

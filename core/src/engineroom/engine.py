@@ -13,11 +13,12 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 from packaging.requirements import Requirement
 
 from engineroom.devices import Place
@@ -47,6 +48,11 @@ class Predictor(ABC):
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     device: Device = CPU
+    example: Mapping[str, Array] | None = None
+    """Inputs that it can run, where its specs leave open what it can."""
+    batch_sizes: tuple[int, ...] = ()
+    """Numbers of rows that it was made for, if that matters: a batch of several requests is filled
+    up to the next of them."""
     backend: str = ""
     """What really runs it, where the device does not say: ``CUDAExecutionProvider``."""
 
@@ -70,8 +76,12 @@ class Predictor(ABC):
         """
 
     def warm_up(self) -> None:
-        """Run once on the smallest inputs the specs allow."""
-        self.run({spec.name: spec.smallest() for spec in self.inputs})
+        """Run once on :meth:`small_inputs`."""
+        self.run(self.small_inputs())
+
+    def small_inputs(self) -> Mapping[str, Array]:
+        """The example, else the smallest inputs that the specs allow."""
+        return self.example or {spec.name: spec.smallest() for spec in self.inputs}
 
     def close(self) -> None:  # noqa: B027
         """Give back what the garbage collector does not."""
@@ -107,6 +117,9 @@ class Engine(ABC):
     """Predictions at once in a process, over all models of this engine; None: no limit."""
     thread_safe: ClassVar[bool] = True
     """Whether one loaded model may be called from several threads at once."""
+    batches: ClassVar[bool] = False
+    """Whether the parent's ``_inference`` takes the rows of several requests at once, which it then
+    gets where a model's inputs have an open first dimension."""
     watches: ClassVar[tuple[str, ...]] = ()
     """Modules of the framework whose import by a script :meth:`after_import` hears of."""
 
@@ -168,6 +181,13 @@ class Engine(ABC):
     def blames_input(self, error: BaseException) -> bool:  # noqa: ARG002
         """Whether ``error``, which a step raised, says that the client's data do not fit."""
         return False
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """One array of the rows of several, which have the same type, dtype and other dimensions.
+
+        To override for what ``_preprocess`` of scripts returns in place of numpy arrays.
+        """
+        return np.concatenate(parts)
 
     def end(self) -> str:
         """What has ended the framework in this process for good; empty while it works.

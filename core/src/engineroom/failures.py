@@ -19,7 +19,7 @@ from typing import Any
 from engineroom.errors import InvalidUploadError, RequestError, StepError, StepInputError
 from engineroom.kinds import given, words_of
 from engineroom.package import Package
-from engineroom.service import STEPS, Service
+from engineroom.service import STEPS, Service, run_step
 
 # What readers of uploads raise when the content is not theirs. Names, so that none is imported.
 UNREADABLE = {
@@ -37,6 +37,8 @@ READERS = re.compile(
 )
 
 CALLED = ("inference", *STEPS)
+# Where a step is called from, and ``data`` is still what it was given.
+CALLERS = (Service.inference.__code__, run_step.__code__)
 ANONYMOUS = re.compile(r"<_io\.BytesIO object at 0x\w+>")
 
 
@@ -113,7 +115,7 @@ def _is_called_on(service: Service, frame: FrameType) -> bool:
 
 def _given(frame: FrameType, caller: FrameType | None) -> Any:
     """What the step in ``frame`` was given, or what its parameters hold by now."""
-    if caller is not None and caller.f_code is Service.inference.__code__:
+    if caller is not None and caller.f_code in CALLERS:
         # A step may have bound its parameter anew; here is still what it came in with.
         return given(caller.f_locals.get("data"))
     names = parameters_of(frame.f_code)[1:]

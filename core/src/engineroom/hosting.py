@@ -167,7 +167,7 @@ class Host:
 
         def warm_up(work: Callable[[], None]) -> None:
             limit = self.settings.max_queue_size
-            runners.append(Runner(model.answer, model.turn, model.threads, limit, work))
+            runners.append(Runner(model.answers, model.turn, model.threads, limit, work))
             runners[0].wait_until_prepared()
 
         try:
@@ -181,6 +181,8 @@ class Host:
         with self._lock:
             if model.state is State.READY and not self._stopping:
                 (self.runner,) = runners
+                self.runner.max_batch_size = model.max_batch_size
+                self.runner.batch_wait_s = self.settings.batch_wait_ms / 1e3
                 return
         for runner in runners:
             runner.stop(0)

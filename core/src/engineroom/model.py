@@ -11,10 +11,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from engineroom.batching import Batcher, Member, make_batcher
 from engineroom.decoding import decode_text
 from engineroom.devices import Place, unsettled
 from engineroom.engine import LazyPredictor, Predictor
@@ -70,10 +71,13 @@ REASONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """An encoded result, and the seconds that each step took as far as they are known."""
+    """An encoded result, the seconds that each step took as far as they are known, and how many
+    requests the inference answered.
+    """
 
     body: bytes
     step_times: dict[str, float]
+    batch_size: int = 1
 
 
 class Model:
@@ -119,6 +123,7 @@ class Model:
         self.decode = decode_text if self.engine.body == "text" else registry.decode
         self.state = State.CREATED
         self.error: LoadError | None = None
+        self.batcher: Batcher | None = None
         self._service: Service | None = None
         self._turn: contextlib.AbstractContextManager[Any] = threading.Lock()
         self._warming, self._is_warm = threading.Lock(), False
@@ -372,6 +377,10 @@ class Model:
                     self.predictor.predictor.warm_up()
             elif not self._is_warm:
                 self._warm_up_all()
+                with self._on_stage, self.engine.gate:
+                    self.batcher = make_batcher(
+                        self.service, self.package, self.engine, self.predictor, self.settings
+                    )
                 self._is_warm = True
 
     def _warm_up_all(self) -> None:
@@ -414,8 +423,47 @@ class Model:
         Raises:
             RequestError: likewise.
         """
-        result, times = self._run(data)
-        return Answer(self.registry.encode(self.engine.envelope(data, result)), times)
+        return self._encoded(data, *self._run(data))
+
+    def answers(self, requests: Sequence[Any]) -> list[Answer | BaseException]:
+        """The encoded result of each of the decoded ``requests``, at most ``max_batch_size``.
+
+        What one of them would raise, a :class:`~engineroom.errors.RequestError`, stands in the
+        place of its answer. The caller holds :attr:`turn`.
+        """
+        if self.batcher is None or len(requests) == 1:
+            return [self._settled(self.answer, data) for data in requests]
+        self.metrics.begin()
+        with self._on_stage, self.engine.gate:
+            members = self.batcher.run(requests)
+        return [
+            self._settled(self._answer_of, *both) for both in zip(requests, members, strict=True)
+        ]
+
+    def _answer_of(self, data: Any, member: Member) -> Answer:
+        if member.error is not None:
+            self._refuse(member.error)
+        before, during, after = member.times
+        times = self.metrics.end((before, during, after), before + during + after)
+        return self._encoded(data, member.value, times, member.shared_with)
+
+    def _encoded(
+        self, data: Any, result: Any, times: dict[str, float], batch_size: int = 1
+    ) -> Answer:
+        body = self.registry.encode(self.engine.envelope(data, result))
+        return Answer(body, times, batch_size)
+
+    @staticmethod
+    def _settled(work: Callable[..., Answer], *args: Any) -> Answer | BaseException:
+        try:
+            return work(*args)
+        except BaseException as error:
+            return error
+
+    @property
+    def max_batch_size(self) -> int:
+        """Requests that :meth:`answers` takes at once."""
+        return self.batcher.max_rows if self.batcher else 1
 
     @property
     def turn(self) -> contextlib.AbstractContextManager[Any]:
@@ -438,15 +486,19 @@ class Model:
                 seconds = time.perf_counter() - start
             return result, self.metrics.end(take_step_times(), seconds)
         except BaseException as error:
-            reraise_interrupt(error)
-            self.check_engine()
-            if self.state is State.FAILED:
-                raise self.not_ready() from error
-            blamed = self.engine.blames_input(error)
-            failure = request_error(error, service, self.package, blamed)
-            if failure is error:
-                raise  # an error from itself would be a chain without an end
-            raise failure from error
+            self._refuse(error)
+
+    def _refuse(self, error: BaseException) -> NoReturn:
+        """Raise what the client is told of an exception in a step."""
+        reraise_interrupt(error)
+        self.check_engine()
+        if self.state is State.FAILED:
+            raise self.not_ready() from error
+        blamed = self.engine.blames_input(error)
+        failure = request_error(error, self.service, self.package, blamed)
+        if failure is error:
+            raise failure  # an error from itself would be a chain without an end
+        raise failure from error
 
     # --- state and end
 

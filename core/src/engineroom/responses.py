@@ -97,18 +97,32 @@ def request_id_of(scope: Scope) -> str:
     return known
 
 
+def server_timing(steps: Mapping[str, float], batch_size: int) -> bytes:
+    """The value of ``Server-Timing``: milliseconds of each step, and how many shared inference."""
+    parts = [f"{name};dur={seconds * 1e3:.2f}" for name, seconds in steps.items()]
+    if batch_size > 1:
+        parts.append(f'batch;desc="{batch_size}"')
+    return ", ".join(parts).encode()
+
+
 def log_access(
-    scope: Scope, status: int, steps: Mapping[str, float] | None = None, problem: str = ""
+    scope: Scope,
+    status: int,
+    steps: Mapping[str, float] | None = None,
+    batch_size: int = 1,
+    problem: str = "",
 ) -> None:
     """One line for one request, with the seconds its steps took or what went wrong."""
     total_ms = (time.monotonic() - scope[START]) * 1e3
     steps_ms = {name: round(s * 1e3, 2) for name, s in (steps or {}).items()}
     fields = {
         "method": scope["method"], "path": scope["path"], "status": status,
-        "ms": round(total_ms, 2), "steps_ms": steps_ms, "problem": problem,
-        "request_id": request_id_of(scope),
+        "ms": round(total_ms, 2), "steps_ms": steps_ms, "batch_size": batch_size,
+        "problem": problem, "request_id": request_id_of(scope),
     }  # fmt: skip
     about = problem or ", ".join(f"{name} {ms:.1f}" for name, ms in steps_ms.items())
+    if batch_size > 1:
+        about += f", batch of {batch_size}"
     access_log.info(
         "%s %s %d %.1f ms (%.300s) id=%s",
         scope["method"], scope["path"], status, total_ms, about, fields["request_id"],

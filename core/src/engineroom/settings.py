@@ -33,7 +33,7 @@ def _setting(default: Any, kind: click.ParamType[Any], text: str, commands: tupl
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Names end in their unit: ``_s`` seconds, ``_bytes`` bytes."""
+    """Names end in their unit: ``_s`` seconds, ``_ms`` milliseconds, ``_bytes`` bytes."""
 
     host: str = _setting("127.0.0.1", click.STRING, "Address to listen on.", SERVING)
     port: int = _setting(8080, PORT, "Port to listen on; 0 takes a free one.", SERVING)
@@ -52,6 +52,18 @@ class Settings:
     workers: int = _setting(1, COUNT, "Server processes that share the port.", SERVING)
     threads: int = _setting(
         1, COUNT, "Predictions at once in a process, for services that are thread-safe.", SERVING
+    )
+    max_batch_size: int | None = _setting(
+        None,
+        COUNT,
+        "Requests that may share one inference; by default 16 without a script, 1 with one.",
+        SERVING,
+    )
+    batch_wait_ms: float = _setting(
+        0.0,
+        click.FloatRange(0),
+        "Time for a batch to fill; 0 takes what is there.",
+        SERVING,
     )
     engine_threads: int | None = _setting(
         None,

@@ -33,7 +33,7 @@ from engineroom import load
 from engineroom.encoding import encode_response
 from engineroom.engine import Engine
 from engineroom.errors import InvalidTensorError, LoadError, RequestError
-from engineroom.model import Model, State
+from engineroom.model import Answer, Model, State
 from engineroom.plugins import Registry
 
 SCRIPT = """
@@ -168,6 +168,21 @@ class EngineConformance(ABC):
         one, two = self.ask(model, self.request), self.ask(model, rows)
         for name in one:
             assert len(two[name]) == 2 * len(one[name])
+
+    def test_requests_that_share_an_inference_get_the_answers_they_get_alone(
+        self, model: Model, plugin: Engine
+    ) -> None:
+        if not plugin.batches:
+            pytest.skip(f"engine {self.engine!r} does not say that it takes batches")
+        if not all(spec.shape and not isinstance(spec.shape[0], int) for spec in model.inputs):
+            pytest.skip("the model does not declare that its first dimension is open")
+        data = self.data(self.request)
+        wanted = json.loads(encode_response(self.ask(model, self.request)))
+        for answer in model.answers([data] * 3):
+            assert isinstance(answer, Answer), answer
+            assert answer.batch_size == 3
+            for name, value in self.outputs(json.loads(answer.body)).items():
+                np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-6)
 
     def test_threads_get_their_own_answers(self, model: Model) -> None:
         wanted = encode_response(self.ask(model, self.request))

@@ -22,6 +22,7 @@ class MindSporeEngine(Engine):
     model_files = ("*.mindir", "*.ckpt")
     # Scripts write self.model_path + "/lenet.ckpt".
     model_path = "folder"
+    batches = True
     frameworks = ("mindspore>=2.7",)
     watches = ("mindspore",)
     # Two threads in MindSpore at once crash or hang the process, even with a model each.

@@ -19,6 +19,7 @@ class OnnxEngine(Engine):
     model_types = ("ONNX", "ONNXRuntime")
     model_files = ("*.onnx",)
     # Only one of these can be installed, since all of them own the package `onnxruntime`.
+    batches = True
     frameworks = (
         "onnxruntime>=1.17",
         "onnxruntime-gpu>=1.17",

@@ -44,8 +44,6 @@ class TorchPredictor(Predictor):
     call: Callable[..., Any]
     dtypes: Sequence[torch.dtype]
     """Of the tensors, in the order of ``inputs``; numpy lacks some."""
-    example: Mapping[str, Array] | None = None
-    """Inputs that the file itself came with."""
 
     def __init__(self, path: Path, device: Device, threads: int) -> None:
         self.name, self.device, self.threads = path.name, device, threads
@@ -84,11 +82,9 @@ class TorchPredictor(Predictor):
 
     def warm_up(self) -> None:
         """Run on the example that the file came with, else on zeros where shapes are declared."""
-        if self.example is not None:
+        if self.example is not None or all(spec.shape is not None for spec in self.inputs):
             for _ in range(3):  # PyTorch is at its speed from the third run on
-                self.run(self.example)
-        elif all(spec.shape is not None for spec in self.inputs):
-            super().warm_up()
+                super().warm_up()
 
     def close(self) -> None:
         del self.call

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
@@ -20,6 +22,7 @@ class PyTorchEngine(Engine):
     parent = "model_service.pytorch_model_service.PTServingBaseService"
     model_types = ("PyTorch", "Torch")
     model_files = ("*.pt2", "*.pt", "*.pth")
+    batches = True
     # The first in which torch.load runs no code from a file unless it is told to.
     frameworks = ("torch>=2.6",)
     watches = ("torch",)
@@ -44,6 +47,12 @@ class PyTorchEngine(Engine):
         from engineroom_pytorch.checkpoints import adapt
 
         adapt(module)
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(parts[0], torch.Tensor):
+            return torch.cat(list(parts))
+        return super().join(parts)
 
     def needs_model_file(self, service: Service) -> bool:
         return getattr(service, "model", None) is None

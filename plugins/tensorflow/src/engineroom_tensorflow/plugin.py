@@ -41,6 +41,7 @@ class TensorFlowEngine(Engine):
     )
     model_path = "folder"
     # Builds of one library: each of them owns the package `tensorflow`.
+    batches = True
     frameworks = (
         "tensorflow>=2.16",
         "tensorflow-cpu>=2.16",

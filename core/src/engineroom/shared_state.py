@@ -1,0 +1,126 @@
+"""Where the steps of a script keep something between them: a static look at its code.
+
+Steps of several requests that run by turns would find each other's.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from engineroom.package import Package
+from engineroom.service import STEPS
+from engineroom.sources import parsed
+
+CHANGES = {
+    "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem",
+    "popleft", "remove", "setdefault", "update",
+}  # fmt: skip
+"""Methods of Python's own containers that change them."""
+
+
+def line_of(function: Any, package: Package) -> str:
+    """``customize_service.py:41`` for a function of the package's code, else its module's name."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not package.owns(code.co_filename):
+        return getattr(function, "__module__", None) or type(function).__name__
+    return f"{_shown(code.co_filename, package)}:{code.co_firstlineno}"
+
+
+def kept_state(cls: type, package: Package) -> str | None:
+    """Where a step of ``cls``, or what it calls in the package, keeps something; None: nowhere.
+
+    What counts: ``self.name = …`` and its like, containers on ``self`` that are changed, and
+    ``global`` names.
+    """
+    for function in _reached(cls, package):
+        node = _node(function)
+        is_method = getattr(cls, function.__name__, None) is not None
+        found = next(_kept(node, is_method), None) if node is not None else None
+        if found is not None:
+            line, what = found
+            file = _shown(function.__code__.co_filename, package)
+            return f"{file}:{line}: {function.__name__} keeps {what}"
+    return None
+
+
+def _reached(cls: type, package: Package) -> Iterator[FunctionType]:
+    """The functions of the package that the steps may call, the steps first."""
+    waiting = [getattr(cls, name) for name in STEPS]
+    seen: set[Any] = set()
+    while waiting:
+        function = inspect.unwrap(waiting.pop(0))
+        if not isinstance(function, FunctionType) or function in seen:
+            continue
+        seen.add(function)
+        if package.owns(function.__code__.co_filename):
+            yield function
+            waiting += _called(function, cls)
+
+
+def _called(function: FunctionType, cls: type) -> list[Any]:
+    names = set(function.__code__.co_names)
+    return [
+        *(value for name in sorted(names) if (value := getattr(cls, name, None)) is not None),
+        *(function.__globals__[name] for name in sorted(names) if name in function.__globals__),
+    ]
+
+
+def _node(function: FunctionType) -> ast.FunctionDef | None:
+    """The syntax of ``function``; None for a lambda."""
+    first = function.__code__.co_firstlineno
+    for node in ast.walk(_tree(function.__code__.co_filename)):
+        if isinstance(node, ast.FunctionDef) and node.name == function.__name__:
+            lines = [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+            if first in lines:
+                return node
+    return None
+
+
+@functools.lru_cache(8)
+def _tree(file: str) -> ast.Module:
+    return parsed(Path(file))
+
+
+def _kept(function: ast.FunctionDef, is_method: bool) -> Iterator[tuple[int, str]]:
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    me = arguments[0].arg if arguments and is_method else ""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global):
+            yield node.lineno, f"global {', '.join(node.names)}"
+        elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            if name := _owned(node, me):
+                yield node.lineno, name
+        elif isinstance(node, ast.Call) and (name := _changed(node, me)):
+            yield node.lineno, name
+
+
+def _owned(node: ast.expr, me: str) -> str:
+    """``self.name`` where ``node`` is that or a part of it."""
+    name = ""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        name = node.attr if isinstance(node, ast.Attribute) else name
+        node = node.value
+    return f"{me}.{name}" if isinstance(node, ast.Name) and node.id == me and name else ""
+
+
+def _changed(call: ast.Call, me: str) -> str:
+    function = call.func
+    if isinstance(function, ast.Name) and function.id == "setattr":
+        return f"an attribute of {me}" if _is(call.args[:1], me) else ""
+    if isinstance(function, ast.Attribute) and function.attr in CHANGES:
+        return _owned(function.value, me)
+    return ""
+
+
+def _is(arguments: list[ast.expr], me: str) -> bool:
+    return any(isinstance(argument, ast.Name) and argument.id == me for argument in arguments)
+
+
+def _shown(file: str, package: Package) -> str:
+    return file.removeprefix(str(package.folder)).lstrip("/")
