@@ -130,18 +130,18 @@ def test_a_wrong_variable_exits_with_2_and_is_named(command, tmp_path):
 
 def test_predict_prints_the_answer_and_what_each_step_took(model):
     done = run("predict", model, "-d", '{"x": [[1, 2]]}')
-    assert (done.exit_code, done.stdout) == (0, '{"y": [[3.0, 6.0]]}\n')
+    assert (done.exit_code, done.stdout) == (0, '{"y":[[3.0,6.0]]}\n')
     steps = [line.split()[0] for line in done.stderr.splitlines() if line.endswith(" ms")]
     assert steps == ["load", "preprocess", "inference", "postprocess", "total"]
 
 
 def test_predict_takes_a_form(model):
-    assert run("predict", model, "-F", "x=[[1, 2]]").stdout == '{"y": [[3.0, 6.0]]}\n'
+    assert run("predict", model, "-F", "x=[[1, 2]]").stdout == '{"y":[[3.0,6.0]]}\n'
 
 
 def test_predict_reads_the_body_from_standard_input(model):
     done = run("predict", model, "-d", "@-", input='{"x": [[1, 2]]}')
-    assert done.stdout == '{"y": [[3.0, 6.0]]}\n'
+    assert done.stdout == '{"y":[[3.0,6.0]]}\n'
 
 
 def test_predict_exits_with_1_for_a_request_that_gets_an_error(model):

@@ -129,7 +129,7 @@ def test_what_went_in_is_told_as_it_was_before_the_step_changed_it():
 
 def test_the_report_shows_each_step_and_what_became_of_the_result(predict):
     done = predict(ANSWER, "--explain")
-    assert (done.returncode, done.stdout) == (0, '{"best": 7}\n')
+    assert (done.returncode, done.stdout) == (0, '{"best":7}\n')
     lines = [" ".join(line.split()) for line in done.stderr.splitlines()]
     assert lines[:2] == ["request", f"images 1 file '7.png', {len(png())} bytes, PNG 28x14 L"]
     assert any(line.endswith("customize_service.py:7") for line in lines)
@@ -280,7 +280,7 @@ def test_pdb_opens_in_a_constructor_that_fails(predict):
 
 def test_pdb_stays_away_from_a_request_that_is_answered(predict):
     done = predict(ANSWER, "--pdb", typed="q\n")
-    assert (done.returncode, done.stdout) == (0, '{"best": 7}\n')
+    assert (done.returncode, done.stdout) == (0, '{"best":7}\n')
 
 
 def test_pdb_says_so_where_no_line_of_the_script_was_running(predict):
