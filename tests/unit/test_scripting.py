@@ -79,6 +79,19 @@ def test_two_packages_with_modules_of_one_name_do_not_mix(tmp_path):
     assert [model({"a": 1}) for model in (*models, *models)] == ["one", "two", "one", "two"]
 
 
+def test_a_folder_of_the_package_leaves_when_the_process_has_one_of_that_name(
+    package, tmp_path, monkeypatch
+):
+    (tmp_path / "mine" / "parts").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    path = package(
+        "from parts.b import f\n" + script("def _inference(self, data): return f()"),
+        **{"parts/b.py": "def f(): return 'of the package'\n"},
+    )
+    assert load(path)({"a": 1}) == "of the package"
+    assert "parts" not in sys.modules
+
+
 def test_a_parent_that_no_engine_has_says_what_to_install(package):
     path = package(
         "from model_service.caffe_model_service import CaffeBaseService\n"

@@ -117,6 +117,12 @@ class Surroundings:
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
 
     def _tear_down(self) -> None:
+        # First of all, and before one of them goes: a folder's place is looked up on sys.path, or
+        # asked of its parent.
+        new = {name: sys.modules.get(name) for name in set(sys.modules) - self._before}
+        own = [name for name, module in new.items() if module and self._owns(name, module)]
+        self._modules.update((name, sys.modules.pop(name)) for name in own)
+        sys.modules.update(self._aside)
         os.chdir(self._cwd)
         sys.argv = self._argv
         for finder in (self.libraries, self.surface, self._own):
@@ -124,11 +130,6 @@ class Surroundings:
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
-        new = {name: sys.modules.get(name) for name in set(sys.modules) - self._before}
-        # All are looked at before the first one goes: a folder's place is asked of its parent.
-        own = [name for name, module in new.items() if module and self._owns(name, module)]
-        self._modules.update((name, sys.modules.pop(name)) for name in own)
-        sys.modules.update(self._aside)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
         if name.partition(".")[0] in LENT:
@@ -148,13 +149,11 @@ def imported_parent(package: Package) -> str | None:
     """
     if package.script is None:
         return None
-    for name in _parent_modules(parsed(package.script)):
-        return name
-    for path in sorted(package.folder.glob("*.py")):
+    found = _parent_modules(parsed(package.script))
+    for path in () if found else sorted(package.folder.glob("*.py")):
         with contextlib.suppress(ScriptError):  # the script may never import it
-            for name in _parent_modules(parsed(path)):
-                return name
-    return None
+            found = found or _parent_modules(parsed(path))
+    return found[0] if found else None
 
 
 def _parent_modules(tree: ast.Module) -> list[str]:
@@ -197,17 +196,17 @@ def make_service(
         ScriptError: the script fails, has no service class or several, or its constructor or one
             of its threads fails.
     """
-    with watched_threads(package, load_timeout_s):
-        cls = _load_class(package, surroundings)
-        if surroundings.libraries.refusal is not None:
-            raise surroundings.libraries.refusal
+    refusing = surroundings.libraries.refusing
+    with refusing(), watched_threads(package, load_timeout_s):
+        with refusing():  # before the constructor runs
+            cls = _load_class(package, surroundings)
         arguments = _arguments(cls, name, path, path_alone)
         try:
             service = cls(*arguments.values())
         except BaseException as error:
             reraise_interrupt(error)
-            if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
-                raise surroundings.libraries.refusal or error from error
+            if isinstance(error, LoadError):
+                raise
             if isinstance(error, ImportError):
                 raise ScriptError(import_failure(error, package)) from error
             place = place_of(error, package) or str(package.script)
@@ -215,8 +214,6 @@ def make_service(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
                 f"{load_aside(error, package, **arguments)}"
             ) from error
-    if surroundings.libraries.refusal is not None:  # of what the constructor has imported
-        raise surroundings.libraries.refusal
     for key, value in (("model_name", name), ("model_path", path)):
         if getattr(cls, key, None) == getattr(Service, key):  # the script has no such default
             vars(service).setdefault(key, value)
@@ -228,16 +225,16 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
     if script is None:
         raise ScriptError(f"{package.folder} has no customize_service.py")
     loader = OwnLoader(MODULE, str(script), surroundings.stage)
-    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=str(script))
-    spec.has_location = True
+    spec = importlib.util.spec_from_file_location(MODULE, script, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
     try:
         loader.exec_module(module)
     except BaseException as error:
         reraise_interrupt(error)
-        if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
-            raise surroundings.libraries.refusal or error from error
+        if isinstance(error, LoadError):
+            raise
         raise ScriptError(import_failure(error, package)) from error
     return _service_class(module, package, surroundings.surface.parents)
 
