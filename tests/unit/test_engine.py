@@ -39,8 +39,8 @@ class Doubler(Engine):
         return Doubling()
 
 
-def lazy(engine, path=Path("model.two"), device="auto"):
-    return LazyPredictor(engine, path, Place(device), threads=3, model="mnist")
+def lazy(engine, find=lambda: Path("model.two"), device="auto"):
+    return LazyPredictor(engine, find, Place(device), threads=3, model="mnist")
 
 
 # --- the service class
@@ -200,7 +200,10 @@ def test_threads_that_need_it_at_once_load_it_once():
 
 
 def test_a_missing_model_file_is_an_error_only_for_whoever_needs_it():
-    predictor = lazy(Doubler(), ModelFileError("no model file"))
+    def find():
+        raise ModelFileError("no model file")
+
+    predictor = lazy(Doubler(), find)
     with pytest.raises(ModelFileError, match="no model file"):
         predictor.load()
 

@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,7 +25,6 @@ from engineroom.errors import (
     DeviceError,
     EngineError,
     InvalidTensorError,
-    LoadError,
     ModelFileError,
 )
 from engineroom.service import Service
@@ -130,6 +129,16 @@ class Engine(ABC):
     def files(self, package: Package) -> list[Path]:
         """The model files of ``package``."""
         return package.files(self.model_files, self.is_model_file)
+
+    def path_for(self, package: Package) -> str:
+        """``self.model_path`` of the services of ``package``, as :attr:`model_path` says."""
+        files = self.files(package)
+        if not files:
+            return str(package.folder)
+        if len(files) > 1 and self.model_path == "file":
+            names = ", ".join(path.name for path in files)
+            log.warning("several model files (%s): model_path is the first", names)
+        return str(files[0] if self.model_path == "file" else files[0].parent)
 
     def code_in(self, path: Path) -> str | None:  # noqa: ARG002
         """Why to :meth:`load` ``path`` runs code that is in it: "is a pickle"; None: it does not.
@@ -250,14 +259,14 @@ class LazyPredictor:
     def __init__(
         self,
         engine: Engine,
-        path: Path | LoadError,
+        find: Callable[[], Path],
         place: Place,
         threads: int,
         model: str,
         allow_pickle: bool = False,
     ) -> None:
-        """``path`` may be the error for whoever needs a model file."""
-        self.engine, self.path, self.place = engine, path, place
+        """``find()`` is the model file; it raises LoadError where there is none."""
+        self.engine, self.find, self.place = engine, find, place
         self.threads, self.model, self.allow_pickle = threads, model, allow_pickle
         self.predictor: Predictor | None = None
         self._lock = threading.Lock()
@@ -296,9 +305,7 @@ class LazyPredictor:
         """
         with self._lock:
             if self.predictor is None:
-                if isinstance(self.path, LoadError):
-                    raise self.path
-                self.predictor = self._load(self.path)
+                self.predictor = self._load(self.find())
             return self.predictor
 
     def _load(self, path: Path) -> Predictor:

@@ -10,13 +10,14 @@ import functools
 import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from engineroom import decoding, encoding, hookspecs, startup_log
 from engineroom.engine import OURS, Engine
-from engineroom.errors import EngineError, PluginError
+from engineroom.errors import EngineError, ModelFileError, PluginError
 from engineroom.package import Package
 from engineroom.parents import NoEngine, engine_without, parent_named, parent_of_type
 from engineroom.settings import Settings, env_name
@@ -180,6 +181,38 @@ class Registry:
             advice = self._advice(known.engine) if known.engine else known.instead
             self._without[known.name] = engine_without(known, advice)
         return self._without[known.name]
+
+    def model_file(self, engine: Engine, package: Package) -> Path:
+        """The model file that ``engine`` runs.
+
+        Raises:
+            EngineError: its parent class has no engine here.
+            ModelFileError: there is none, or more than one.
+        """
+        if isinstance(engine, NoEngine):
+            raise engine.refusal
+        found = engine.files(package)
+        if len(found) == 1:
+            return found[0]
+        wanted = " or ".join(pattern for pattern in engine.model_files if pattern[0] != "!")
+        got = ", ".join(str(path.relative_to(package.folder)) for path in found) or "none"
+        message = (
+            f"{package.file or package.folder}: engine {engine.name!r} expected one model file "
+            f"({wanted}), found {got}"
+        )
+        if why := engine.why_not(package):
+            message += f"; {why}"
+        if package.script:
+            parent = engine.parent.rpartition(".")[2]
+            message += (
+                f"; the script leaves _inference to {parent}, which needs one: override _inference "
+                "to run the model yourself"
+            )
+        for other in self.usable() if not found else ():
+            if files := other.files(package):
+                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
+                message += f"; {other.name} reads {files[0].name}: {way}"
+        raise ModelFileError(message)
 
     def _no_such_type(self, package: Package) -> str:
         return (
