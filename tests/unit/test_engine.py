@@ -287,3 +287,24 @@ def test_an_engine_without_load_cannot_be_made():
 
     with pytest.raises(TypeError, match="load"):
         Half()
+
+
+# --- what only the layers can refuse
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_open"),
+    [((), False), ((2, 3), False), (("N", 3), True), ((None,), True), (None, True)],
+)
+def test_sizes_are_open_where_a_shape_leaves_one_to_the_client(shape, is_open):
+    predictor = Doubling()
+    predictor.inputs = (TensorSpec("x", shape, "float32"),)
+    assert predictor.has_open_sizes is is_open
+
+
+def test_a_refusal_says_what_is_declared_and_what_came():
+    error = Doubling().refusal({"x": np.ones((1, 3), np.float32)}, "3 rows needed")
+    assert str(error) == (
+        f"the model declares {error.detail['expected']} and cannot run on "
+        '"x" (1, 3) float32: 3 rows needed'
+    )

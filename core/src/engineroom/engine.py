@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
+import os
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -64,9 +65,29 @@ class Predictor(ABC):
         """Outputs by name. ``feeds`` holds one array per declared input, checked against its spec.
 
         Called from one thread after another, and from several at once unless the engine's
-        ``max_concurrency`` forbids it. Raise :class:`~engineroom.errors.InvalidTensorError` for a
-        value that only the framework could find wrong.
+        ``max_concurrency`` forbids it. Raise :meth:`refusal` for inputs that only the framework
+        could find wrong.
         """
+
+    @property
+    def declared(self) -> str:
+        """``"images" (N, 784) float32, …``, for messages."""
+        return ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
+
+    def refusal(self, feeds: Mapping[str, Array], reason: object) -> InvalidTensorError:
+        """The error for inputs that fit what is declared, and that the layers cannot take."""
+        came = ", ".join(f'"{name}" {array.shape} {array.dtype}' for name, array in feeds.items())
+        return InvalidTensorError(
+            f"the model declares {self.declared} and cannot run on {came}: {reason}",
+            expected=self.declared,
+            got=came,
+        )
+
+    @functools.cached_property
+    def has_open_sizes(self) -> bool:
+        """Whether the declared inputs leave a size open, which the layers need not do."""
+        shapes = [(None,) if spec.shape is None else spec.shape for spec in self.inputs]
+        return not all(isinstance(size, int) for shape in shapes for size in shape)
 
     def warm_up(self) -> None:
         """Run once on the smallest inputs the specs allow."""
@@ -156,6 +177,11 @@ class Engine(ABC):
         Log levels, memory growth, and thread counts where ``threads`` for one prediction is given.
         """
         return {}
+
+    def set_environment(self, threads: int | None) -> None:
+        """Set :meth:`environment`; the user's own variables stay."""
+        for name, value in self.environment(threads).items():
+            os.environ.setdefault(name, value)
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
         """One of :attr:`watches` has been imported for the script of ``stage``.

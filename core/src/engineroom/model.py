@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import functools
 import logging
-import os
 import threading
 import time
 import warnings
@@ -16,7 +15,7 @@ from typing import Any
 
 from engineroom.decoding import decode_text
 from engineroom.devices import Place, engine_threads, unsettled
-from engineroom.engine import LazyPredictor, Predictor
+from engineroom.engine import LazyPredictor
 from engineroom.errors import (
     EngineEndError,
     LoadError,
@@ -37,7 +36,7 @@ from engineroom.service import Service, inherits_inference, standing_behind, tak
 from engineroom.settings import Settings
 from engineroom.uploads import default_service
 from engineroom.values import TensorSpec
-from engineroom.warm_up import examples
+from engineroom.warm_up import examples, warm_up_engine
 
 log = logging.getLogger("engineroom")
 
@@ -156,11 +155,11 @@ class Model:
 
     def runs_on(self) -> str:
         """``engine onnx (onnxruntime 1.32.0) on cpu``, for the log and for reports."""
-        if self.predictor.predictor is None:
+        predictor = self.predictor.predictor
+        if predictor is None:
             return f"engine {self.engine.name}; the script runs its model itself"
         framework = self.engine.framework_version()
         version = f" ({framework})" if framework else ""
-        predictor = self.predictor.predictor
         backend = f", {predictor.backend}" if predictor.backend else ""
         return f"engine {self.engine.name}{version} on {predictor.device}{backend}"
 
@@ -184,26 +183,24 @@ class Model:
             self._wait_until_healthy()
             self._advance(State.LOADING, State.WARMING)
             self._is_warm = False
-
-            def warm_up() -> None:
-                in_threads(self._warm_up) if in_threads is not None else self._warm_up()
-
-            self._timed(warm_up, self.registry.hook.after_warm_up)
+            work = functools.partial(in_threads, self._warm_up) if in_threads else self._warm_up
+            self._timed(work, self.registry.hook.after_warm_up)
             self.metrics.clear()
         except LoadError as error:
             self._fail(error)
             raise
         except BaseException as error:
             reraise_interrupt(error)
-            self._fail(
-                LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
-            )
-            raise self.error or error from error
+            what = f"{self.package.root}: unforeseen {type(error).__name__}: {error}"
+            self._fail(failure := LoadError(what))
+            raise failure from error
         self._advance(State.WARMING, State.READY)
 
     def _wait_until_healthy(self) -> None:
         limit = time.monotonic() + self.settings.load_timeout_s
         while self.has_own_health and (status := self.health()[1]) >= 400:
+            if self.state is not State.LOADING:
+                return  # the server has begun to stop meanwhile
             if time.monotonic() > limit:
                 raise ScriptError(
                     f"{self.package.script}: health() still answers {status} after "
@@ -231,7 +228,7 @@ class Model:
             return {"status": "unavailable", "reason": f"{place}: {failed}"}, 503
 
     def _advance(self, state: State, following: State) -> None:
-        if self.state is state:  # else the server has begun to stop meanwhile
+        if self.state is state:  # else likewise
             self.state = following
 
     def _fail(self, error: LoadError) -> None:
@@ -301,15 +298,11 @@ class Model:
         self.surroundings.surface.metrics.update(self.metrics.by_key(names))
 
     def _set_environment(self) -> None:
-        """What the frameworks read when they are imported; the user's own variables stay."""
-        threads = self.settings.engine_threads
-        if threads is None and self.settings.workers > 1:
-            threads = engine_threads(self.settings)
+        """What the frameworks read when they are imported."""
+        is_shared = self.settings.engine_threads or self.settings.workers > 1
         # A script may run any framework, whatever its parent class.
-        engines = self.registry.usable() if self.package.script else [self.engine]
-        for engine in engines:
-            for name, value in engine.environment(threads).items():
-                os.environ.setdefault(name, value)
+        for engine in self.registry.usable() if self.package.script else [self.engine]:
+            engine.set_environment(self.predictor.threads if is_shared else None)
 
     # --- warm-up
 
@@ -325,7 +318,7 @@ class Model:
 
     def _warm_up_all(self) -> None:
         if self.predictor.predictor is not None:
-            self._warm_up_engine(self.predictor.predictor)
+            warm_up_engine(self.engine, self.predictor.predictor, self.name, self.package)
         for path, data in examples(self.package, self.inputs, self.engine.body):
             try:
                 self.call(data)
@@ -333,18 +326,6 @@ class Model:
                 raise WarmUpError(
                     f"{path}: the example failed: {error}{aside(error.detail)}"
                 ) from error
-
-    def _warm_up_engine(self, predictor: Predictor) -> None:
-        try:
-            with self.engine.gate:
-                predictor.warm_up()
-        except Exception as error:
-            shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
-            message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
-            if all(spec.is_certain for spec in predictor.inputs):
-                raise WarmUpError(message) from error
-            # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
-            log.warning("%s; put a request into %s", message, self.package.folder / "examples")
 
     # --- answer
 
