@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -211,6 +212,21 @@ def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(p
     assert "verdict  runs with these names lent: np.int; not tried on a request" in shown
     assert "customize_service.py:6: warning: np.nonsense does not exist in the installed" in shown
     assert shown.count("warning") == 1
+
+
+def test_check_goes_on_where_a_library_cannot_give_a_name(package, tmp_path, monkeypatch):
+    (tmp_path / "late.py").write_text("def __getattr__(name): raise ImportError('no driver')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    path = package(
+        "import late\n"
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "class S(OnnxServingBaseService):\n"
+        "    def _inference(self, data): return late.model\n"
+    )
+    command = [sys.executable, "-m", "engineroom", "check", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert ":4: warning: late.model cannot be had: ImportError: no driver" in done.stdout
+    assert done.returncode == 0
 
 
 def test_check_says_which_declared_packages_are_missing(model):

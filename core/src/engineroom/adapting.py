@@ -113,9 +113,6 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         vars(spec.loader)["exec_module"] = execute_and_adapt
         return spec
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes an ordinary module."""
-
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a module of an old name."""
         if moved := moved_module(module.__name__):

@@ -99,7 +99,7 @@ class Model:
         self.name = name or settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
         self.stage = Stage(package, settings, place.wanted, self.engine.name)
-        self.surroundings = Surroundings(package, registry, self.stage)
+        self.surroundings = Surroundings(registry, self.stage)
         self.metrics = Metrics()
         # A script's constructor has not always been told the model's name yet.
         self._lend_metrics(self.name, Service.model_name)
@@ -246,7 +246,10 @@ class Model:
         if self.own_process:
             # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
             warnings.filterwarnings("error", message=".*decompression bomb")
-            self._set_environment()
+            is_shared = self.settings.engine_threads or self.settings.workers > 1
+            # A script may run any framework, whatever its parent class.
+            for engine in self.registry.usable() if self.package.script else [self.engine]:
+                engine.set_environment(self.predictor.threads if is_shared else None)
             if self.package.script:
                 self.surroundings.stay()
         try:
@@ -269,18 +272,14 @@ class Model:
         """The service, before anything that it does not ask for is loaded. Call it on stage.
 
         Raises:
-            LoadError: as :func:`~engineroom.scripting.make_service`; without a script, whose
-                place the model's inputs take, as :meth:`LazyPredictor.load`.
+            LoadError: the script fails; without one, the model file, whose inputs it needs.
         """
         path = self.engine.path_for(self.package)
         with standing_behind(self.predictor):
             if self.package.script is None:
                 inputs = self.predictor.load().inputs
                 return default_service(self.engine.service_class(), inputs)(self.name, path)
-            limit, path_alone = self.settings.load_timeout_s, self.engine.path_alone
-            service = make_service(
-                self.package, self.surroundings, self.name, path, limit, path_alone
-            )
+            service = make_service(self.surroundings, self.name, path, self.engine.path_alone)
         self._lend_metrics(service.model_name)
         return service
 
@@ -296,13 +295,6 @@ class Model:
 
     def _lend_metrics(self, *names: str) -> None:
         self.surroundings.surface.metrics.update(self.metrics.by_key(names))
-
-    def _set_environment(self) -> None:
-        """What the frameworks read when they are imported."""
-        is_shared = self.settings.engine_threads or self.settings.workers > 1
-        # A script may run any framework, whatever its parent class.
-        for engine in self.registry.usable() if self.package.script else [self.engine]:
-            engine.set_environment(self.predictor.threads if is_shared else None)
 
     # --- warm-up
 

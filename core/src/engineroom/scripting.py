@@ -16,7 +16,8 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from engineroom.adapting import Libraries
@@ -45,12 +46,15 @@ class Surroundings:
     script calls :meth:`stay` and never leaves.
     """
 
-    def __init__(self, package: Package, registry: Registry, stage: Stage) -> None:
-        self.package, self.stage = package, stage
+    def __init__(self, registry: Registry, stage: Stage) -> None:
+        self.package = package = stage.package
         self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
         self.surface = Surface(registry, self.paths)
         self.libraries = Libraries(registry, stage)
+        self.stage = stage
         self._own = OwnModules(stage, self.paths)
+        # What the process has imported under these names is not what the script would import.
+        self._names = {MODULE, *LENT, *_modules_in([package.folder, package.root])}
         self._depth = 0
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
@@ -101,11 +105,11 @@ class Surroundings:
         if self._workplace is None:
             self._workplace = Workplace(self.package)
         os.chdir(self._workplace.path)
-        # What the process has imported under these names is not what the script would import.
+        aside = {name for name in self._names if name in sys.modules and self._is_another(name)}
         self._aside = {
             name: sys.modules.pop(name)
             for name in list(sys.modules)
-            if name.partition(".")[0] in (*LENT, MODULE)
+            if name.partition(".")[0] in aside
         }
         self._before = set(sys.modules)
         sys.modules.update(self._modules)
@@ -132,13 +136,30 @@ class Surroundings:
                 sys.path.remove(path)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
-        if name.partition(".")[0] in LENT:
+        if name.partition(".")[0] in LENT or moved_module(name) is not None:
             return True
-        # A folder without __init__.py has no file, but its place.
-        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-        return moved_module(name) is not None or any(
-            self.package.owns(f"{place}{os.sep}") for place in places
+        return any(self.package.owns(f"{place}{os.sep}") for place in _places(module))
+
+    def _is_another(self, name: str) -> bool:
+        """Whether the module ``name`` of this process hides the package's; a library stays."""
+        if name in (MODULE, *LENT):
+            return True
+        places = _places(sys.modules[name])
+        return name not in sys.stdlib_module_names and not any(
+            "site-packages" in place or self.package.owns(place) for place in places
         )
+
+
+def _places(module: types.ModuleType) -> list[str]:
+    # A folder without __init__.py has no file, but its place.
+    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+
+
+def _modules_in(folders: Iterable[Path]) -> set[str]:
+    """The names of the modules and packages in ``folders``, but for ``__init__`` and its like."""
+    files = {path.stem for folder in folders for path in folder.glob("*.py")}
+    names = files | {file.parent.name for it in folders for file in it.glob("*/__init__.py")}
+    return {name for name in names if name[:2] != "__" and name[:10] != "engineroom"}
 
 
 def imported_parent(package: Package) -> str | None:
@@ -183,23 +204,20 @@ def _imported_parents(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def make_service(
-    package: Package,
-    surroundings: Surroundings,
-    name: str,
-    path: str,
-    load_timeout_s: float,
-    path_alone: bool = False,
+    surroundings: Surroundings, name: str, path: str, path_alone: bool = False
 ) -> Service:
     """Run the script, construct its service, wait for the threads it starts. Call it on stage.
+
+    ``name`` and ``path`` are what the constructor is given; with ``path_alone`` it wants no name.
 
     Raises:
         ScriptError: the script fails, has no service class or several, or its constructor or one
             of its threads fails.
     """
-    refusing = surroundings.libraries.refusing
-    with refusing(), watched_threads(package, load_timeout_s):
+    package, refusing = surroundings.package, surroundings.libraries.refusing
+    with refusing(), watched_threads(package, surroundings.stage.settings.load_timeout_s):
         with refusing():  # before the constructor runs
-            cls = _load_class(package, surroundings)
+            cls = _load_class(surroundings)
         arguments = _arguments(cls, name, path, path_alone)
         try:
             service = cls(*arguments.values())
@@ -220,10 +238,8 @@ def make_service(
     return service
 
 
-def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
-    script = package.script
-    if script is None:
-        raise ScriptError(f"{package.folder} has no customize_service.py")
+def _load_class(surroundings: Surroundings) -> type[Service]:
+    package, script = surroundings.package, surroundings.package.script
     loader = OwnLoader(MODULE, str(script), surroundings.stage)
     spec = importlib.util.spec_from_file_location(MODULE, script, loader=loader)
     assert spec is not None
