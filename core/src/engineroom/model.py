@@ -262,11 +262,9 @@ class Model:
             self.stage.tell()
         if self._is_thread_safe():
             self._turn = contextlib.nullcontext()
-        elif self.settings.threads > 1:
-            log.warning(
-                "one thread instead of %d: the service does not say thread_safe = True",
-                self.settings.threads,
-            )
+        elif (wanted := self.settings.threads) > 1:
+            why = "the service does not say thread_safe = True"
+            log.warning("one thread instead of %d: %s", wanted, why)
 
     def make_service(self) -> Service:
         """The service, before anything that it does not ask for is loaded. Call it on stage.
@@ -279,7 +277,7 @@ class Model:
             if self.package.script is None:
                 inputs = self.predictor.load().inputs
                 return default_service(self.engine.service_class(), inputs)(self.name, path)
-            service = make_service(self.surroundings, self.name, path, self.engine.path_alone)
+            service = make_service(self.surroundings, self.name, path, self.engine)
         self._lend_metrics(service.model_name)
         return service
 

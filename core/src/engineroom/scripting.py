@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engineroom.adapting import Libraries
+from engineroom.engine import Engine
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import load_aside, place_of, reraise_interrupt
 from engineroom.imports import import_failure
@@ -203,12 +204,10 @@ def _imported_parents(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield shown, f"{origin}.{alias.name}"
 
 
-def make_service(
-    surroundings: Surroundings, name: str, path: str, path_alone: bool = False
-) -> Service:
+def make_service(surroundings: Surroundings, name: str, path: str, engine: Engine) -> Service:
     """Run the script, construct its service, wait for the threads it starts. Call it on stage.
 
-    ``name`` and ``path`` are what the constructor is given; with ``path_alone`` it wants no name.
+    The constructor is given ``name`` and ``path``, as the ``engine`` of its parent class has it.
 
     Raises:
         ScriptError: the script fails, has no service class or several, or its constructor or one
@@ -218,7 +217,7 @@ def make_service(
     with refusing(), watched_threads(package, surroundings.stage.settings.load_timeout_s):
         with refusing():  # before the constructor runs
             cls = _load_class(surroundings)
-        arguments = _arguments(cls, name, path, path_alone)
+        arguments = _arguments(cls, name, path, engine.path_alone)
         try:
             service = cls(*arguments.values())
         except BaseException as error:
