@@ -239,9 +239,8 @@ class Engine(ABC):
     @functools.cached_property
     def _made_service_class(self) -> type[Service]:
         module, _, name = self.parent.rpartition(".")
-        return type(
-            name, (Service,), {"__module__": module, "__doc__": f"Parent of {self.name} services."}
-        )
+        doc = f"Parent of {self.name} services: _inference takes inputs and gives outputs by name."
+        return type(name, (Service,), {"__module__": module, "__doc__": doc})
 
     @functools.cached_property
     def gate(self) -> contextlib.AbstractContextManager[Any]:
