@@ -312,7 +312,7 @@ def test_a_gap_is_a_missing_value_for_xgboost(tmp_path):
 def test_other_json_files_in_a_package_are_none(package):
     path = package(**{"labels.json": '["a"]', "config.json": "{}"})
     booster().save_model(path / "model" / "net.json")
-    assert load(path).predictor.path.name == "net.json"
+    assert load(path).predictor.find().name == "net.json"
 
 
 def test_a_json_file_that_is_no_model_fits_no_engine(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -213,6 +214,21 @@ def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(p
     assert shown.count("warning") == 1
 
 
+def test_check_goes_on_where_a_library_cannot_give_a_name(package, tmp_path, monkeypatch):
+    (tmp_path / "late.py").write_text("def __getattr__(name): raise ImportError('no driver')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    path = package(
+        "import late\n"
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "class S(OnnxServingBaseService):\n"
+        "    def _inference(self, data): return late.model\n"
+    )
+    command = [sys.executable, "-m", "engineroom", "check", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert ":4: warning: late.model cannot be had: ImportError: no driver" in done.stdout
+    assert done.returncode == 0
+
+
 def test_check_says_which_declared_packages_are_missing(model):
     config = {"dependencies": [{"installer": "pip", "packages": [{"package_name": "no-such-one"}]}]}
     (model / "model" / "config.json").write_text(json.dumps(config))
@@ -274,7 +290,7 @@ def test_check_keeps_what_a_script_prints_and_the_log_out_of_its_report(package)
 def test_check_tries_a_request(model):
     lines = run("check", model, "-d", '{"x": [[1, 2]]}').stdout.splitlines()
     assert lines[-2].startswith("request  answered in ")
-    assert lines[-2].endswith("19 bytes of JSON")
+    assert lines[-2].endswith("17 bytes of JSON")
     assert lines[-1] == "verdict  runs as it is"
 
 

@@ -39,8 +39,8 @@ class Doubler(Engine):
         return Doubling()
 
 
-def lazy(engine, path=Path("model.two"), device="auto"):
-    return LazyPredictor(engine, path, Place(device), threads=3, model="mnist")
+def lazy(engine, find=lambda: Path("model.two"), device="auto"):
+    return LazyPredictor(engine, find, Place(device), threads=3, model="mnist")
 
 
 # --- the service class
@@ -200,7 +200,10 @@ def test_threads_that_need_it_at_once_load_it_once():
 
 
 def test_a_missing_model_file_is_an_error_only_for_whoever_needs_it():
-    predictor = lazy(Doubler(), ModelFileError("no model file"))
+    def find():
+        raise ModelFileError("no model file")
+
+    predictor = lazy(Doubler(), find)
     with pytest.raises(ModelFileError, match="no model file"):
         predictor.load()
 
@@ -284,3 +287,24 @@ def test_an_engine_without_load_cannot_be_made():
 
     with pytest.raises(TypeError, match="load"):
         Half()
+
+
+# --- what only the layers can refuse
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_open"),
+    [((), False), ((2, 3), False), (("N", 3), True), ((None,), True), (None, True)],
+)
+def test_sizes_are_open_where_a_shape_leaves_one_to_the_client(shape, is_open):
+    predictor = Doubling()
+    predictor.inputs = (TensorSpec("x", shape, "float32"),)
+    assert predictor.has_open_sizes is is_open
+
+
+def test_a_refusal_says_what_is_declared_and_what_came():
+    error = Doubling().refusal({"x": np.ones((1, 3), np.float32)}, "3 rows needed")
+    assert str(error) == (
+        f"the model declares {error.detail['expected']} and cannot run on "
+        '"x" (1, 3) float32: 3 rows needed'
+    )

@@ -1,10 +1,17 @@
 """A script's own ``health()``: it says when the model is ready, and what the health URL answers."""
 
+import threading
+import time
+
 import pytest
 from starlette.testclient import TestClient
 
 from engineroom import create_app, load
 from engineroom.errors import ScriptError
+from engineroom.model import Model
+from engineroom.package import open_package
+from engineroom.plugins import Registry
+from engineroom.settings import Settings
 
 SCRIPT = """
 import threading, time
@@ -43,6 +50,17 @@ def health(package):
 def test_the_model_is_ready_when_its_health_says_so(health):
     path = health("return {'ok': self.is_loaded}, 200 if self.is_loaded else 404")
     assert load(path)({"a": 1}) is True
+
+
+def test_a_server_that_stops_does_not_wait_for_it(health):
+    model = Model(open_package(health("return 'no', 503")), Settings(), Registry())
+    loading = threading.Thread(target=model.load)
+    loading.start()
+    while not model.has_own_health:
+        time.sleep(0.01)
+    model.drain()
+    loading.join(5)
+    assert not loading.is_alive()
 
 
 def test_the_health_url_follows_it(health):

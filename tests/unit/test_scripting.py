@@ -1,5 +1,6 @@
 """How a customize_service.py is loaded: the contract's sections on parents and environment."""
 
+import importlib
 import os
 import sys
 import threading
@@ -77,6 +78,37 @@ def test_two_packages_with_modules_of_one_name_do_not_mix(tmp_path):
         )
         models.append(load(tmp_path / name))
     assert [model({"a": 1}) for model in (*models, *models)] == ["one", "two", "one", "two"]
+
+
+def test_a_folder_of_the_package_leaves_when_the_process_has_one_of_that_name(
+    package, tmp_path, monkeypatch
+):
+    (tmp_path / "mine" / "parts").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    path = package(
+        "from parts.b import f\n" + script("def _inference(self, data): return f()"),
+        **{"parts/b.py": "def f(): return 'of the package'\n"},
+    )
+    assert load(path)({"a": 1}) == "of the package"
+    assert "parts" not in sys.modules
+
+
+@pytest.mark.parametrize("theirs", ["utils.py", "utils/__init__.py", "utils/other.py"])
+def test_a_module_that_the_process_has_of_the_same_name_is_not_the_script_s(
+    package, tmp_path, monkeypatch, theirs
+):
+    file = tmp_path / "mine" / theirs
+    file.parent.mkdir(parents=True)
+    file.write_text("WHOSE = 'mine'")
+    monkeypatch.syspath_prepend(str(tmp_path / "mine"))
+    monkeypatch.delitem(sys.modules, "utils", raising=False)
+    mine = importlib.import_module("utils")
+    path = package(
+        "from utils import WHOSE\n" + script("def _inference(self, data): return WHOSE"),
+        **{"utils.py": "WHOSE = 'the package'"},
+    )
+    assert load(path)({"a": 1}) == "the package"
+    assert sys.modules["utils"] is mine
 
 
 def test_a_parent_that_no_engine_has_says_what_to_install(package):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.abc
 import importlib.machinery
 import logging
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from engineroom.errors import LoadError
 from engineroom.lending import Stage, is_in_moved, moved_module, take_over
@@ -24,8 +25,7 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, registry: Registry, stage: Stage) -> None:
         self.registry, self.stage = registry, stage
         self._adapted: set[str] = set()
-        self.refusal: LoadError | None = None
-        """What an adapter had against the script's use of a library."""
+        self._refusal: LoadError | None = None
 
     @functools.cached_property
     def adapters(self) -> dict[str, list[Callable[[types.ModuleType, Stage], None]]]:
@@ -54,9 +54,23 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             try:
                 adapt(module, self.stage)
             except LoadError as error:
-                self.refusal = self.refusal or error
+                self._refusal = self._refusal or error
             except Exception:
                 log.warning("%s was not adapted to the script", name, exc_info=True)
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Raise what an adapter has had against the script's use of a library once this block is
+        done, also in the place of what that use has led to.
+
+        Raises:
+            LoadError: the first of them.
+        """
+        try:
+            yield
+        finally:
+            if self._refusal is not None:
+                raise self._refusal
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -98,9 +112,6 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # reads a module's source or its data.
         vars(spec.loader)["exec_module"] = execute_and_adapt
         return spec
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes an ordinary module."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a module of an old name."""

@@ -150,6 +150,19 @@ def unsettled(settings: Settings) -> Place:
     return Place(wanted, is_sure=wanted in ("auto", "cpu"))
 
 
+def engine_threads(settings: Settings) -> int:
+    """Threads for one prediction: the setting, the user's variable, or this worker's cores."""
+    if settings.engine_threads:
+        return settings.engine_threads
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told):
+        return int(told)
+    # The cores this process may use; not every platform can tell them from those of the machine.
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // settings.workers)
+
+
 def take_slot(folder: Path, count: int) -> int:
     """The number of a free slot, taken by a lock that the kernel gives back when we end.
 

@@ -10,10 +10,11 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
+import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -26,7 +27,6 @@ from engineroom.errors import (
     DeviceError,
     EngineError,
     InvalidTensorError,
-    LoadError,
     ModelFileError,
 )
 from engineroom.service import Service
@@ -71,9 +71,29 @@ class Predictor(ABC):
         """Outputs by name. ``feeds`` holds one array per declared input, checked against its spec.
 
         Called from one thread after another, and from several at once unless the engine's
-        ``max_concurrency`` forbids it. Raise :class:`~engineroom.errors.InvalidTensorError` for a
-        value that only the framework could find wrong.
+        ``max_concurrency`` forbids it. Raise :meth:`refusal` for inputs that only the framework
+        could find wrong.
         """
+
+    @property
+    def declared(self) -> str:
+        """``"images" (N, 784) float32, …``, for messages."""
+        return ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
+
+    def refusal(self, feeds: Mapping[str, Array], reason: object) -> InvalidTensorError:
+        """The error for inputs that fit what is declared, and that the layers cannot take."""
+        came = ", ".join(f'"{name}" {array.shape} {array.dtype}' for name, array in feeds.items())
+        return InvalidTensorError(
+            f"the model declares {self.declared} and cannot run on {came}: {reason}",
+            expected=self.declared,
+            got=came,
+        )
+
+    @functools.cached_property
+    def has_open_sizes(self) -> bool:
+        """Whether the declared inputs leave a size open, which the layers need not do."""
+        shapes = [(None,) if spec.shape is None else spec.shape for spec in self.inputs]
+        return not all(isinstance(size, int) for shape in shapes for size in shape)
 
     def warm_up(self) -> None:
         """Run once on :meth:`small_inputs`."""
@@ -144,6 +164,16 @@ class Engine(ABC):
         """The model files of ``package``."""
         return package.files(self.model_files, self.is_model_file)
 
+    def path_for(self, package: Package) -> str:
+        """``self.model_path`` of the services of ``package``, as :attr:`model_path` says."""
+        files = self.files(package)
+        if not files:
+            return str(package.folder)
+        if len(files) > 1 and self.model_path == "file":
+            names = ", ".join(path.name for path in files)
+            log.warning("several model files (%s): model_path is the first", names)
+        return str(files[0] if self.model_path == "file" else files[0].parent)
+
     def code_in(self, path: Path) -> str | None:  # noqa: ARG002
         """Why to :meth:`load` ``path`` runs code that is in it: "is a pickle"; None: it does not.
 
@@ -160,6 +190,11 @@ class Engine(ABC):
         Log levels, memory growth, and thread counts where ``threads`` for one prediction is given.
         """
         return {}
+
+    def set_environment(self, threads: int | None) -> None:
+        """Set :meth:`environment`; the user's own variables stay."""
+        for name, value in self.environment(threads).items():
+            os.environ.setdefault(name, value)
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
         """One of :attr:`watches` has been imported for the script of ``stage``.
@@ -224,9 +259,8 @@ class Engine(ABC):
     @functools.cached_property
     def _made_service_class(self) -> type[Service]:
         module, _, name = self.parent.rpartition(".")
-        return type(
-            name, (Service,), {"__module__": module, "__doc__": f"Parent of {self.name} services."}
-        )
+        doc = f"Parent of {self.name} services: _inference takes inputs and gives outputs by name."
+        return type(name, (Service,), {"__module__": module, "__doc__": doc})
 
     @functools.cached_property
     def gate(self) -> contextlib.AbstractContextManager[Any]:
@@ -270,14 +304,14 @@ class LazyPredictor:
     def __init__(
         self,
         engine: Engine,
-        path: Path | LoadError,
+        find: Callable[[], Path],
         place: Place,
         threads: int,
         model: str,
         allow_pickle: bool = False,
     ) -> None:
-        """``path`` may be the error for whoever needs a model file."""
-        self.engine, self.path, self.place = engine, path, place
+        """``find()`` is the model file; it raises LoadError where there is none."""
+        self.engine, self.find, self.place = engine, find, place
         self.threads, self.model, self.allow_pickle = threads, model, allow_pickle
         self.predictor: Predictor | None = None
         self._lock = threading.Lock()
@@ -316,9 +350,7 @@ class LazyPredictor:
         """
         with self._lock:
             if self.predictor is None:
-                if isinstance(self.path, LoadError):
-                    raise self.path
-                self.predictor = self._load(self.path)
+                self.predictor = self._load(self.find())
             return self.predictor
 
     def _load(self, path: Path) -> Predictor:

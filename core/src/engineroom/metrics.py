@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 STEPS = ("preprocess", "inference", "postprocess", "overall")
-KEYS = {
-    "preprocess": "LatencyPreprocess", "inference": "LatencyInference", "overall": "LatencyOverall"
-}  # fmt: skip
-"""What scripts can report, and the ends of the keys under which they do."""
+REPORTED = ("preprocess", "inference", "overall")
+"""What scripts can report."""
 
 _request = threading.local()
 
@@ -60,7 +58,7 @@ class Metrics:
 
     def by_key(self, model_names: Iterable[str]) -> dict[str, Metric]:
         """For ``MetricsManager.metrics``: the same objects under each name the model may have."""
-        return {f"{n}_{end}": self._of[step] for n in model_names for step, end in KEYS.items()}
+        return {f"{n}_Latency{s.title()}": self._of[s] for n in model_names for s in REPORTED}
 
     def begin(self) -> None:
         """A request begins in this thread."""

@@ -5,24 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import inspect
+import functools
 import logging
-import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from engineroom.batching import Batcher, Member, make_batcher
 from engineroom.decoding import decode_text
-from engineroom.devices import Place, unsettled
-from engineroom.engine import LazyPredictor, Predictor
+from engineroom.devices import Place, engine_threads, unsettled
+from engineroom.engine import LazyPredictor
 from engineroom.errors import (
     EngineEndError,
     LoadError,
-    ModelFileError,
     NotReadyError,
     RequestError,
     ScriptError,
@@ -36,11 +33,11 @@ from engineroom.package import Package
 from engineroom.parents import NoEngine
 from engineroom.plugins import Registry
 from engineroom.scripting import Surroundings, imported_parent, make_service
-from engineroom.service import Service, standing_behind, take_step_times
+from engineroom.service import Service, inherits_inference, standing_behind, take_step_times
 from engineroom.settings import Settings
 from engineroom.uploads import default_service
-from engineroom.values import STRING, TensorSpec
-from engineroom.warm_up import examples
+from engineroom.values import TensorSpec
+from engineroom.warm_up import examples, warm_up_engine
 
 log = logging.getLogger("engineroom")
 
@@ -106,7 +103,7 @@ class Model:
         self.name = name or settings.name or package.name
         self.engine = registry.engine_for(package, settings.engine, imported_parent(package))
         self.stage = Stage(package, settings, place.wanted, self.engine.name)
-        self.surroundings = Surroundings(package, registry, self.stage)
+        self.surroundings = Surroundings(registry, self.stage)
         self.metrics = Metrics()
         # A script's constructor has not always been told the model's name yet.
         self._lend_metrics(self.name, Service.model_name)
@@ -114,9 +111,9 @@ class Model:
         self._on_stage = self.surroundings if package.script else contextlib.nullcontext()
         self.predictor = LazyPredictor(
             self.engine,
-            self._model_file(),
+            functools.partial(registry.model_file, self.engine, package),
             place,
-            self._engine_threads(),
+            engine_threads(settings),
             self.name,
             settings.allow_pickle,
         )
@@ -163,11 +160,11 @@ class Model:
 
     def runs_on(self) -> str:
         """``engine onnx (onnxruntime 1.32.0) on cpu``, for the log and for reports."""
-        if self.predictor.predictor is None:
+        predictor = self.predictor.predictor
+        if predictor is None:
             return f"engine {self.engine.name}; the script runs its model itself"
         framework = self.engine.framework_version()
         version = f" ({framework})" if framework else ""
-        predictor = self.predictor.predictor
         backend = f", {predictor.backend}" if predictor.backend else ""
         return f"engine {self.engine.name}{version} on {predictor.device}{backend}"
 
@@ -191,26 +188,24 @@ class Model:
             self._wait_until_healthy()
             self._advance(State.LOADING, State.WARMING)
             self._is_warm = False
-
-            def warm_up() -> None:
-                in_threads(self._warm_up) if in_threads is not None else self._warm_up()
-
-            self._timed(warm_up, self.registry.hook.after_warm_up)
+            work = functools.partial(in_threads, self._warm_up) if in_threads else self._warm_up
+            self._timed(work, self.registry.hook.after_warm_up)
             self.metrics.clear()
         except LoadError as error:
             self._fail(error)
             raise
         except BaseException as error:
             reraise_interrupt(error)
-            self._fail(
-                LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
-            )
-            raise self.error or error from error
+            what = f"{self.package.root}: unforeseen {type(error).__name__}: {error}"
+            self._fail(failure := LoadError(what))
+            raise failure from error
         self._advance(State.WARMING, State.READY)
 
     def _wait_until_healthy(self) -> None:
         limit = time.monotonic() + self.settings.load_timeout_s
         while self.has_own_health and (status := self.health()[1]) >= 400:
+            if self.state is not State.LOADING:
+                return  # the server has begun to stop meanwhile
             if time.monotonic() > limit:
                 raise ScriptError(
                     f"{self.package.script}: health() still answers {status} after "
@@ -238,7 +233,7 @@ class Model:
             return {"status": "unavailable", "reason": f"{place}: {failed}"}, 503
 
     def _advance(self, state: State, following: State) -> None:
-        if self.state is state:  # else the server has begun to stop meanwhile
+        if self.state is state:  # else likewise
             self.state = following
 
     def _fail(self, error: LoadError) -> None:
@@ -256,116 +251,53 @@ class Model:
         if self.own_process:
             # Pillow only warns up to twice its limit, and then decodes a gigabyte all the same.
             warnings.filterwarnings("error", message=".*decompression bomb")
-            self._set_environment()
+            is_shared = self.settings.engine_threads or self.settings.workers > 1
+            # A script may run any framework, whatever its parent class.
+            for engine in self.registry.usable() if self.package.script else [self.engine]:
+                engine.set_environment(self.predictor.threads if is_shared else None)
             if self.package.script:
                 self.surroundings.stay()
         try:
             # The stage first and then the gate, everywhere, or two threads wait for each other.
-            with self._on_stage, self.engine.gate, standing_behind(self.predictor):
-                self._service = self._make_service()
+            with self._on_stage, self.engine.gate:
+                self._service = self.make_service()
+                self._load_behind(self._service)
         finally:
             revive()
             self.stage.tell()
         if self._is_thread_safe():
             self._turn = contextlib.nullcontext()
-        elif self.settings.threads > 1:
-            log.warning(
-                "one thread instead of %d: the service does not say thread_safe = True",
-                self.settings.threads,
-            )
+        elif (wanted := self.settings.threads) > 1:
+            why = "the service does not say thread_safe = True"
+            log.warning("one thread instead of %d: %s", wanted, why)
 
-    def _make_service(self) -> Service:
-        if self.package.script is None:
-            inputs = self.predictor.load().inputs
-            return default_service(self.engine.service_class(), inputs)(self.name, self._path())
-        service = self.scripted_service()
-        if isinstance(self.engine, NoEngine) and self.engine.warning:
-            self.stage.warn(self.engine.warning)
-        parent = self.engine.service_class()
-        if _inherits_inference(service, parent) and self.engine.needs_model_file(service):
-            self.predictor.load()
-        elif not self.predictor.place.is_sure:
-            _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
-        return service
-
-    def scripted_service(self) -> Service:
-        """What the script makes, before anything is loaded or asked of it. Call it on stage.
+    def make_service(self) -> Service:
+        """The service, before anything that it does not ask for is loaded. Call it on stage.
 
         Raises:
-            ScriptError: as :func:`~engineroom.scripting.make_service`.
+            LoadError: the script fails; without one, the model file, whose inputs it needs.
         """
+        path = self.engine.path_for(self.package)
         with standing_behind(self.predictor):
-            service = make_service(
-                self.package,
-                self.surroundings,
-                self.name,
-                self._path(),
-                self.settings.load_timeout_s,
-                self.engine.path_alone,
-            )
+            if self.package.script is None:
+                inputs = self.predictor.load().inputs
+                return default_service(self.engine.service_class(), inputs)(self.name, path)
+            service = make_service(self.surroundings, self.name, path, self.engine)
         self._lend_metrics(service.model_name)
         return service
 
+    def _load_behind(self, service: Service) -> None:
+        """Load what the script leaves to its parent class."""
+        if isinstance(self.engine, NoEngine) and self.engine.warning:
+            self.stage.warn(self.engine.warning)
+        parent = self.engine.service_class()
+        if inherits_inference(service, parent) and self.engine.needs_model_file(service):
+            self.predictor.load()
+        elif not self.predictor.place.is_sure:
+            _ = self.predictor.devices  # or the script would run elsewhere, and nobody would know
+
     def _lend_metrics(self, *names: str) -> None:
         self.surroundings.surface.metrics.update(self.metrics.by_key(names))
-
-    def _set_environment(self) -> None:
-        """What the frameworks read when they are imported; the user's own variables stay."""
-        threads = self.settings.engine_threads
-        if threads is None and self.settings.workers > 1:
-            threads = self._engine_threads()
-        # A script may run any framework, whatever its parent class.
-        engines = self.registry.usable() if self.package.script else [self.engine]
-        for engine in engines:
-            for name, value in engine.environment(threads).items():
-                os.environ.setdefault(name, value)
-
-    def _model_file(self) -> Path | LoadError:
-        """The model file, or the error for whoever needs one."""
-        if isinstance(self.engine, NoEngine):
-            return self.engine.refusal
-        patterns = self.engine.model_files
-        found = self.engine.files(self.package)
-        if len(found) == 1:
-            return found[0]
-        package, engine = self.package, self.engine
-        wanted = " or ".join(pattern for pattern in patterns if pattern[0] != "!")
-        got = ", ".join(str(path.relative_to(package.folder)) for path in found) or "none"
-        message = (
-            f"{package.file or package.folder}: engine {engine.name!r} expected one model file "
-            f"({wanted}), found {got}"
-        )
-        if why := engine.why_not(package):
-            message += f"; {why}"
-        if package.script:
-            parent = engine.parent.rpartition(".")[2]
-            message += (
-                f"; the script leaves _inference to {parent}, which needs one: override _inference "
-                "to run the model yourself"
-            )
-        for other in self.registry.usable() if not found else ():
-            if files := other.files(package):
-                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
-                message += f"; {other.name} reads {files[0].name}: {way}"
-        return ModelFileError(message)
-
-    def _path(self) -> str:
-        """``model_path``, as the engine's contract has it."""
-        files = self.engine.files(self.package)
-        if not files:
-            return str(self.package.folder)
-        if len(files) > 1 and self.engine.model_path == "file":
-            names = ", ".join(path.name for path in files)
-            log.warning("several model files (%s): model_path is the first", names)
-        return str(files[0] if self.engine.model_path == "file" else files[0].parent)
-
-    def _engine_threads(self) -> int:
-        if self.settings.engine_threads:
-            return self.settings.engine_threads
-        told = os.environ.get("OMP_NUM_THREADS", "")
-        if told.isdigit() and int(told):
-            return int(told)
-        return max(1, _cores() // self.settings.workers)
 
     # --- warm-up
 
@@ -385,7 +317,7 @@ class Model:
 
     def _warm_up_all(self) -> None:
         if self.predictor.predictor is not None:
-            self._warm_up_engine(self.predictor.predictor)
+            warm_up_engine(self.engine, self.predictor.predictor, self.name, self.package)
         for path, data in examples(self.package, self.inputs, self.engine.body):
             try:
                 self.call(data)
@@ -393,18 +325,6 @@ class Model:
                 raise WarmUpError(
                     f"{path}: the example failed: {error}{aside(error.detail)}"
                 ) from error
-
-    def _warm_up_engine(self, predictor: Predictor) -> None:
-        try:
-            with self.engine.gate:
-                predictor.warm_up()
-        except Exception as error:
-            shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
-            message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
-            if all(_is_certain(spec) for spec in predictor.inputs):
-                raise WarmUpError(message) from error
-            # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
-            log.warning("%s; put a request into %s", message, self.package.folder / "examples")
 
     # --- answer
 
@@ -532,32 +452,3 @@ class Model:
         self.surroundings.close()
         if self.state is not State.FAILED:
             self.state = State.STOPPED
-
-
-def _is_certain(spec: TensorSpec) -> bool:
-    """Whether a model must answer the smallest input of ``spec``: only its batch may be open."""
-    shape, certain = spec.shape or (None,), spec.dtype != STRING
-    fixed = [isinstance(size, int) for size in shape]
-    return certain and (all(fixed) or (len(fixed) > 1 and all(fixed[1:])))
-
-
-def _inherits_inference(service: Service, parent: type[Service]) -> bool:
-    """Whether ``parent``'s ``_inference`` answers requests: inherited, or called by another."""
-    cls = type(service)
-    if not vars(service).keys().isdisjoint({"inference", "_inference"}):
-        return False  # its constructor has set one
-    owner = next(base for base in cls.__mro__ if "_inference" in vars(base))
-    if not issubclass(parent, owner):
-        return _calls_inference(cls._inference)  # super()._inference(data)
-    return cls.inference is Service.inference or _calls_inference(cls.inference)
-
-
-def _calls_inference(function: Callable[..., Any]) -> bool:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return code is not None and "_inference" in code.co_names
-
-
-def _cores() -> int:
-    # The cores this process may use; not every platform can tell them from those of the machine.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -178,10 +178,17 @@ class NoEngine(Engine):
     """What serves a script whose parent class has no engine here: the script runs its model."""
 
     name = "none"
-    refusal: EngineError
-    """Why the parent's own ``_inference`` cannot run."""
-    warning: str = ""
-    """What a script that runs its model itself should know."""
+
+    def __init__(self, known: Parent, advice: str) -> None:
+        """``advice`` is how to get the engine of the parent class ``known``."""
+        needs = known.needs or f"the engine {known.engine!r}"
+        self.refusal = EngineError(f"{known.name} needs {needs}; {advice}")
+        """Why the parent's own ``_inference`` cannot run."""
+        warning = f"without the engine {known.engine!r} {known.differs}; {advice}"
+        self.warning = warning if known.differs else ""
+        """What a script that runs its model itself should know."""
+        alike = ("model_files", "model_path", "path_alone", "body")
+        vars(self).update({name: getattr(known, name) for name in alike}, parent=known.name)
 
     def load(self, path: Any, device: Device, threads: int) -> Predictor:  # noqa: ARG002
         """Nothing can be loaded.
@@ -205,20 +212,3 @@ class NoEngine(Engine):
             base = Manifest
         needs = str(self.refusal)
         return type(name, (base,), {"__module__": module, "__doc__": needs, "_needs": needs})
-
-
-def engine_without(known: Parent, advice: str) -> NoEngine:
-    """The engine for scripts with the parent class ``known``; ``advice`` is how to get its own."""
-    needs = known.needs or f"the engine {known.engine!r}"
-    warning = f"without the engine {known.engine!r} {known.differs}; {advice}"
-    declared = {
-        "refusal": EngineError(f"{known.name} needs {needs}; {advice}"),
-        "warning": warning if known.differs else "",
-        "parent": known.name,
-        "model_files": known.model_files,
-        "model_path": known.model_path,
-        "path_alone": known.path_alone,
-        "body": known.body,
-    }
-    made: NoEngine = type("NoEngine", (NoEngine,), declared)()
-    return made

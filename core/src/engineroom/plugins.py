@@ -10,15 +10,16 @@ import functools
 import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from engineroom import decoding, encoding, hookspecs, startup_log
 from engineroom.engine import OURS, Engine
-from engineroom.errors import EngineError, PluginError
+from engineroom.errors import EngineError, ModelFileError, PluginError
 from engineroom.package import Package
-from engineroom.parents import NoEngine, engine_without, parent_named, parent_of_type
+from engineroom.parents import NoEngine, parent_named, parent_of_type
 from engineroom.settings import Settings, env_name
 
 log = logging.getLogger("engineroom")
@@ -121,10 +122,8 @@ class Registry:
                     self._load(entry)
         if name in self._engines:
             return self._engines[name]
-        if name in self.blocked:
-            raise EngineError(f"engine {name!r} is blocked by {env_name('block_plugins')}")
-        if name in self.broken:
-            raise EngineError(f"engine {name!r} is installed and broken: {self.broken[name]}")
+        if name in self.blocked or name in self.broken:
+            raise EngineError(self._advice(name))
         if name in self._entries:
             raise EngineError(f"engine {name!r}: its plugin registers no engine of that name")
         raise EngineError(f"no engine is called {name!r}; {self._advice(name)}")
@@ -178,8 +177,40 @@ class Registry:
             )
         if known.name not in self._without:
             advice = self._advice(known.engine) if known.engine else known.instead
-            self._without[known.name] = engine_without(known, advice)
+            self._without[known.name] = NoEngine(known, advice)
         return self._without[known.name]
+
+    def model_file(self, engine: Engine, package: Package) -> Path:
+        """The model file that ``engine`` runs.
+
+        Raises:
+            EngineError: its parent class has no engine here.
+            ModelFileError: there is none, or more than one.
+        """
+        if isinstance(engine, NoEngine):
+            raise engine.refusal
+        found = engine.files(package)
+        if len(found) == 1:
+            return found[0]
+        wanted = " or ".join(pattern for pattern in engine.model_files if pattern[0] != "!")
+        got = ", ".join(str(path.relative_to(package.folder)) for path in found) or "none"
+        message = (
+            f"{package.file or package.folder}: engine {engine.name!r} expected one model file "
+            f"({wanted}), found {got}"
+        )
+        if why := engine.why_not(package):
+            message += f"; {why}"
+        if package.script:
+            parent = engine.parent.rpartition(".")[2]
+            message += (
+                f"; the script leaves _inference to {parent}, which needs one: override _inference "
+                "to run the model yourself"
+            )
+        for other in self.usable() if not found else ():
+            if files := other.files(package):
+                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
+                message += f"; {other.name} reads {files[0].name}: {way}"
+        raise ModelFileError(message)
 
     def _no_such_type(self, package: Package) -> str:
         return (
@@ -235,13 +266,10 @@ class Registry:
             return f"engine {name!r} is installed and broken: {self.broken[name]}"
         if name in OURS:
             return f"run: pip install 'engineroom[{name}]'"
-        states = [f"{name} ({why})" if why else name for name, why in self._states()]
-        return f"installed engines: {', '.join(states) or 'none; run pip install engineroom[onnx]'}"
-
-    def _states(self) -> Iterator[tuple[str, str]]:
-        for name in self.names():
-            why = f"broken: {self.broken[name]}" if name in self.broken else ""
-            yield name, "blocked" if name in self.blocked else why
+        why = {name: f" (broken: {reason})" for name, reason in self.broken.items()}
+        why |= dict.fromkeys(self.blocked, " (blocked)")
+        found = ", ".join(name + why.get(name, "") for name in self.names())
+        return f"installed engines: {found or 'none; run pip install engineroom[onnx]'}"
 
     def _load(self, entry: importlib.metadata.EntryPoint) -> None:
         """Import and register one plugin. One that fails is reported and harms no other.

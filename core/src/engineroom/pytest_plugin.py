@@ -37,6 +37,6 @@ def load_service() -> Iterator[Callable[..., Service]]:
             stage.callback(model.predictor.close)
             stage.callback(model.surroundings.close)
             stage.enter_context(model.surroundings)
-            return model.scripted_service()
+            return model.make_service()
 
         yield load

@@ -16,10 +16,12 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from engineroom.adapting import Libraries
+from engineroom.engine import Engine
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import load_aside, place_of, reraise_interrupt
 from engineroom.imports import import_failure
@@ -45,12 +47,15 @@ class Surroundings:
     script calls :meth:`stay` and never leaves.
     """
 
-    def __init__(self, package: Package, registry: Registry, stage: Stage) -> None:
-        self.package, self.stage = package, stage
+    def __init__(self, registry: Registry, stage: Stage) -> None:
+        self.package = package = stage.package
         self.paths = list(dict.fromkeys([str(package.folder), str(package.root)]))
         self.surface = Surface(registry, self.paths)
         self.libraries = Libraries(registry, stage)
+        self.stage = stage
         self._own = OwnModules(stage, self.paths)
+        # What the process has imported under these names is not what the script would import.
+        self._names = {MODULE, *LENT, *_modules_in([package.folder, package.root])}
         self._depth = 0
         self._stays = False
         self._modules: dict[str, types.ModuleType] = {}
@@ -101,11 +106,11 @@ class Surroundings:
         if self._workplace is None:
             self._workplace = Workplace(self.package)
         os.chdir(self._workplace.path)
-        # What the process has imported under these names is not what the script would import.
+        aside = {name for name in self._names if name in sys.modules and self._is_another(name)}
         self._aside = {
             name: sys.modules.pop(name)
             for name in list(sys.modules)
-            if name.partition(".")[0] in (*LENT, MODULE)
+            if name.partition(".")[0] in aside
         }
         self._before = set(sys.modules)
         sys.modules.update(self._modules)
@@ -117,6 +122,12 @@ class Surroundings:
         sys.argv = [str(self.package.script)]  # some scripts parse it when they are imported
 
     def _tear_down(self) -> None:
+        # First of all, and before one of them goes: a folder's place is looked up on sys.path, or
+        # asked of its parent.
+        new = {name: sys.modules.get(name) for name in set(sys.modules) - self._before}
+        own = [name for name, module in new.items() if module and self._owns(name, module)]
+        self._modules.update((name, sys.modules.pop(name)) for name in own)
+        sys.modules.update(self._aside)
         os.chdir(self._cwd)
         sys.argv = self._argv
         for finder in (self.libraries, self.surface, self._own):
@@ -124,20 +135,32 @@ class Surroundings:
         for path in self.paths:
             with contextlib.suppress(ValueError):  # the script may have taken it off itself
                 sys.path.remove(path)
-        new = {name: sys.modules.get(name) for name in set(sys.modules) - self._before}
-        # All are looked at before the first one goes: a folder's place is asked of its parent.
-        own = [name for name, module in new.items() if module and self._owns(name, module)]
-        self._modules.update((name, sys.modules.pop(name)) for name in own)
-        sys.modules.update(self._aside)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
-        if name.partition(".")[0] in LENT:
+        if name.partition(".")[0] in LENT or moved_module(name) is not None:
             return True
-        # A folder without __init__.py has no file, but its place.
-        places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-        return moved_module(name) is not None or any(
-            self.package.owns(f"{place}{os.sep}") for place in places
+        return any(self.package.owns(f"{place}{os.sep}") for place in _places(module))
+
+    def _is_another(self, name: str) -> bool:
+        """Whether the module ``name`` of this process hides the package's; a library stays."""
+        if name in (MODULE, *LENT):
+            return True
+        places = _places(sys.modules[name])
+        return name not in sys.stdlib_module_names and not any(
+            "site-packages" in place or self.package.owns(place) for place in places
         )
+
+
+def _places(module: types.ModuleType) -> list[str]:
+    # A folder without __init__.py has no file, but its place.
+    return [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+
+
+def _modules_in(folders: Iterable[Path]) -> set[str]:
+    """The names of the modules and packages in ``folders``, but for ``__init__`` and its like."""
+    files = {path.stem for folder in folders for path in folder.glob("*.py")}
+    names = files | {file.parent.name for it in folders for file in it.glob("*/__init__.py")}
+    return {name for name in names if name[:2] != "__" and name[:10] != "engineroom"}
 
 
 def imported_parent(package: Package) -> str | None:
@@ -148,13 +171,11 @@ def imported_parent(package: Package) -> str | None:
     """
     if package.script is None:
         return None
-    for name in _parent_modules(parsed(package.script)):
-        return name
-    for path in sorted(package.folder.glob("*.py")):
+    found = _parent_modules(parsed(package.script))
+    for path in () if found else sorted(package.folder.glob("*.py")):
         with contextlib.suppress(ScriptError):  # the script may never import it
-            for name in _parent_modules(parsed(path)):
-                return name
-    return None
+            found = found or _parent_modules(parsed(path))
+    return found[0] if found else None
 
 
 def _parent_modules(tree: ast.Module) -> list[str]:
@@ -183,31 +204,26 @@ def _imported_parents(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield shown, f"{origin}.{alias.name}"
 
 
-def make_service(
-    package: Package,
-    surroundings: Surroundings,
-    name: str,
-    path: str,
-    load_timeout_s: float,
-    path_alone: bool = False,
-) -> Service:
+def make_service(surroundings: Surroundings, name: str, path: str, engine: Engine) -> Service:
     """Run the script, construct its service, wait for the threads it starts. Call it on stage.
+
+    The constructor is given ``name`` and ``path``, as the ``engine`` of its parent class has it.
 
     Raises:
         ScriptError: the script fails, has no service class or several, or its constructor or one
             of its threads fails.
     """
-    with watched_threads(package, load_timeout_s):
-        cls = _load_class(package, surroundings)
-        if surroundings.libraries.refusal is not None:
-            raise surroundings.libraries.refusal
-        arguments = _arguments(cls, name, path, path_alone)
+    package, refusing = surroundings.package, surroundings.libraries.refusing
+    with refusing(), watched_threads(package, surroundings.stage.settings.load_timeout_s):
+        with refusing():  # before the constructor runs
+            cls = _load_class(surroundings)
+        arguments = _arguments(cls, name, path, engine.path_alone)
         try:
             service = cls(*arguments.values())
         except BaseException as error:
             reraise_interrupt(error)
-            if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
-                raise surroundings.libraries.refusal or error from error
+            if isinstance(error, LoadError):
+                raise
             if isinstance(error, ImportError):
                 raise ScriptError(import_failure(error, package)) from error
             place = place_of(error, package) or str(package.script)
@@ -215,29 +231,25 @@ def make_service(
                 f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
                 f"{load_aside(error, package, **arguments)}"
             ) from error
-    if surroundings.libraries.refusal is not None:  # of what the constructor has imported
-        raise surroundings.libraries.refusal
     for key, value in (("model_name", name), ("model_path", path)):
         if getattr(cls, key, None) == getattr(Service, key):  # the script has no such default
             vars(service).setdefault(key, value)
     return service
 
 
-def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
-    script = package.script
-    if script is None:
-        raise ScriptError(f"{package.folder} has no customize_service.py")
+def _load_class(surroundings: Surroundings) -> type[Service]:
+    package, script = surroundings.package, surroundings.package.script
     loader = OwnLoader(MODULE, str(script), surroundings.stage)
-    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=str(script))
-    spec.has_location = True
+    spec = importlib.util.spec_from_file_location(MODULE, script, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
     try:
         loader.exec_module(module)
     except BaseException as error:
         reraise_interrupt(error)
-        if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
-            raise surroundings.libraries.refusal or error from error
+        if isinstance(error, LoadError):
+            raise
         raise ScriptError(import_failure(error, package)) from error
     return _service_class(module, package, surroundings.surface.parents)
 

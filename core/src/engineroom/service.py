@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -125,3 +126,19 @@ def standing_behind(predicts: Predicts) -> Iterator[None]:
         yield
     finally:
         _behind.reset(token)
+
+
+def inherits_inference(service: Service, parent: type[Service]) -> bool:
+    """Whether ``parent``'s ``_inference`` answers requests: inherited, or called by another."""
+    cls = type(service)
+    if not vars(service).keys().isdisjoint({"inference", "_inference"}):
+        return False  # its constructor has set one
+    owner = next(base for base in cls.__mro__ if "_inference" in vars(base))
+    if not issubclass(parent, owner):
+        return _calls_inference(cls._inference)  # super()._inference(data)
+    return cls.inference is Service.inference or _calls_inference(cls.inference)
+
+
+def _calls_inference(function: Callable[..., Any]) -> bool:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and "_inference" in code.co_names

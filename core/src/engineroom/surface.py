@@ -69,9 +69,6 @@ class Surface(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return importlib.machinery.ModuleSpec(name, self)
         return None
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes an ordinary module."""
-
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a lent module."""
         name = module.__name__

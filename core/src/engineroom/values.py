@@ -85,6 +85,14 @@ class TensorSpec:
     def _numpy(self) -> np.dtype[Any]:
         return np.dtype(object if self.dtype == STRING else self.dtype)
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether a model must answer :meth:`smallest`: only its batch may be open."""
+        shape = self.shape or (None,)
+        return self.dtype != STRING and all(
+            isinstance(size, int) for size in (shape[1:] if len(shape) > 1 else shape)
+        )
+
     def smallest(self) -> Array:
         """Zeros (empty strings) of this spec with every open dimension as 1, for a warm-up."""
         shape = [size if isinstance(size, int) else 1 for size in self.shape or ()]

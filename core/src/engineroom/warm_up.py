@@ -1,23 +1,45 @@
-"""The examples of a package: requests that go through the whole service before it is ready.
+"""What a model answers before it is ready: its smallest inputs, and the examples of its package.
 
-In ``examples/`` beside the model or beside ``model/``: ``*.json`` is a JSON body; ``*.form.json``
-describes a form, ``{"images": ["@7.png", "@3.png"], "threshold": "0.5"}``; any other file is an
-upload under the form key of config.json's only file property, else the model's only input.
+Examples are requests that go through the whole service. They are in ``examples/`` beside the model
+or beside ``model/``: ``*.json`` is a JSON body; ``*.form.json`` describes a form,
+``{"images": ["@7.png", "@3.png"], "threshold": "0.5"}``; any other file is an upload under the form
+key of config.json's only file property, else the model's only input.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from engineroom.engine import Engine, Predictor
 from engineroom.errors import WarmUpError
 from engineroom.package import Package
 from engineroom.values import TensorSpec
 
+log = logging.getLogger("engineroom")
+
 FORM = ".form.json"
+
+
+def warm_up_engine(engine: Engine, predictor: Predictor, model: str, package: Package) -> None:
+    """Run the ``predictor`` of ``model`` once or a few times, as its engine does.
+
+    Raises:
+        WarmUpError: it fails on inputs that it must answer.
+    """
+    try:
+        with engine.gate:
+            predictor.warm_up()
+    except Exception as error:
+        message = f"model {model!r} failed its warm-up on {predictor.declared}: {error}"
+        if all(spec.is_certain for spec in predictor.inputs):
+            raise WarmUpError(message) from error
+        # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
+        log.warning("%s; put a request into %s", message, package.folder / "examples")
 
 
 def examples(

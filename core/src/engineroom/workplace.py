@@ -37,7 +37,8 @@ class Workplace:
         self._room = MAX_ENTRIES
         _open.add(self)
         places = [self.path / "model"]
-        if mentions(package, VERSION):
+        code = [*package.folder.glob("*.py"), *package.folder.glob("*/*.py")]
+        if any(VERSION.encode() in path.read_bytes() for path in code if path.is_file()):
             places.append(self.path / VERSION)
         for place in places:
             if package.folder.name == "model" or not (package.root / "model").exists():
@@ -64,7 +65,11 @@ class Workplace:
                 continue
             if entry.is_dir() and is_deep and not _is_apart(entry):
                 self._show(Path(entry.path), place)
-            elif entry.is_file() and entry.stat().st_size <= COPIED_BYTES and _is_readable(entry):
+            elif (
+                entry.is_file()
+                and entry.stat().st_size <= COPIED_BYTES
+                and os.access(entry.path, os.R_OK)
+            ):
                 shutil.copy(entry, place)
             else:
                 place.symlink_to(entry.path)
@@ -73,16 +78,6 @@ class Workplace:
 def _is_apart(folder: os.DirEntry[str]) -> bool:
     """Whether a folder holds what no script writes to: a repository, an environment."""
     return folder.name[0] == "." or os.path.exists(os.path.join(folder.path, "pyvenv.cfg"))
-
-
-def _is_readable(entry: os.DirEntry[str]) -> bool:
-    return os.access(entry.path, os.R_OK)
-
-
-def mentions(package: Package, text: str) -> bool:
-    """Whether the package's code has ``text`` in it."""
-    paths = [*package.folder.glob("*.py"), *package.folder.glob("*/*.py")]
-    return any(text.encode() in path.read_bytes() for path in paths if path.is_file())
 
 
 def close_all() -> None:

@@ -37,12 +37,9 @@ def _add_devices(rows: Sequence[dict[str, Any]]) -> None:
 
 def _row(registry: Registry, name: str) -> dict[str, Any]:
     distribution = registry.distribution(name)
+    version = distribution.version if distribution else None
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {
-        "name": name,
-        "version": distribution.version if distribution else None,
-        "state": USABLE,
-    }
+    row |= {"name": name, "version": version, "state": USABLE}
     try:
         engine = registry.engine(name)
         row["model_files"] = [name for name in engine.model_files if name[0] != "!"]
@@ -58,13 +55,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         return "no engine is installed; run: pip install 'engineroom[onnx]'"
     lines = [[column.replace("_", " ") for column in COLUMNS]]
     lines += [[_cell(row[column]) for column in COLUMNS] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS) - 1)]
-    return "\n".join(
-        "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
-        )
-        for line in lines
-    )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _cell(value: Any) -> str:

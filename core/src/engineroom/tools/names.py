@@ -43,22 +43,24 @@ def _missing(tree: ast.Module, path: Path) -> Iterator[Finding]:
             shown += f".{name}"
             try:
                 value = eval(ask, {"value": library, "name": name})
-            except AttributeError:
+            except Exception as error:  # libraries that import late raise whatever that does
                 if shown not in seen and not _is_submodule(library, name):
                     seen.add(shown)
                     line = getattr(node, "lineno", None)
-                    yield Finding("warning", path, _words(shown, library), line)
+                    yield Finding("warning", path, _words(shown, library, error), line)
                 break
             library = value if isinstance(value, ModuleType) else None
 
 
 def _is_submodule(library: ModuleType, name: str) -> bool:
     return bool(
-        hasattr(library, "__path__") and importlib.util.find_spec(f"{library.__name__}.{name}")
+        "__path__" in vars(library) and importlib.util.find_spec(f"{library.__name__}.{name}")
     )
 
 
-def _words(shown: str, library: ModuleType) -> str:
+def _words(shown: str, library: ModuleType, error: Exception) -> str:
+    if not isinstance(error, AttributeError):
+        return f"{shown} cannot be had: {type(error).__name__}: {error}"
     top = sys.modules.get(library.__name__.partition(".")[0])
     version = getattr(top, "__version__", "")
     return f"{shown} does not exist in the installed {getattr(top, '__name__', '?')} {version}"

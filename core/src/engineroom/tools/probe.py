@@ -55,8 +55,7 @@ def _answer(process: subprocess.Popen[str]) -> list[str] | EngineError:
 def main(name: str) -> None:
     """Print the devices of one engine."""
     engine = Registry().engine(name)
-    for variable, value in engine.environment(None).items():
-        os.environ.setdefault(variable, value)
+    engine.set_environment(None)
     print("\n" + MARK + json.dumps([str(device) for device in engine.devices()]))  # noqa: T201
 
 

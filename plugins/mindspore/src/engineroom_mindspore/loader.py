@@ -13,7 +13,7 @@ from mindspore import Tensor, nn
 from mindspore.train import mind_ir_pb2 as pb
 
 from engineroom.engine import Predictor
-from engineroom.errors import InvalidTensorError, ModelFileError
+from engineroom.errors import ModelFileError
 from engineroom.values import Array, Device, TensorSpec
 from engineroom_mindspore.device import limit_threads, place
 
@@ -61,19 +61,18 @@ class MindSporePredictor(Predictor):
         self._cells: dict[bool, Any] = {}
         self._names = [spec.name for spec in self.outputs]
         sizes = [spec.shape or (None,) for spec in self.inputs if spec.shape != ()]
-        self._has_open_sizes = any(None in shape for shape in sizes)
         only_batch = all(None not in shape[1:] for shape in sizes)
         self._single = [spec.smallest().shape for spec in self.inputs] if only_batch else None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         shapes = [feeds[spec.name].shape for spec in self.inputs]
-        return self._run(feeds, self._has_open_sizes and shapes != self._single)
+        return self._run(feeds, self.has_open_sizes and shapes != self._single)
 
     def warm_up(self) -> None:
         feeds = {spec.name: spec.smallest() for spec in self.inputs}
         for _ in range(3):  # the first compiles, and the second still takes thrice its time
             self.run(feeds)
-            if self._has_open_sizes:
+            if self.has_open_sizes:
                 self._run(feeds, is_open=True)
 
     def close(self) -> None:
@@ -91,11 +90,7 @@ class MindSporePredictor(Predictor):
             reason = _reason(error)
             if not self._may_be_the_input(reason):
                 raise RuntimeError(f"MindSpore failed: {reason}") from error
-            came = ", ".join(f'"{name}" {array.shape}' for name, array in feeds.items())
-            declared = ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
-            raise InvalidTensorError(
-                f"the model declares {declared} and cannot run on {came}: {reason}"
-            ) from error
+            raise self.refusal(feeds, reason) from error
 
     def _cell(self, is_open: bool) -> Any:
         cell = self._cells.get(is_open)
@@ -109,7 +104,7 @@ class MindSporePredictor(Predictor):
     def _may_be_the_input(self, reason: str) -> bool:
         """Whether sizes left open, or integers such as an index, can have made the model fail."""
         has_integers = any("int" in spec.dtype for spec in self.inputs)
-        return (self._has_open_sizes or has_integers) and not re.search("memory|alloc", reason)
+        return (self.has_open_sizes or has_integers) and not re.search("memory|alloc", reason)
 
 
 def _read(path: Path) -> Any:

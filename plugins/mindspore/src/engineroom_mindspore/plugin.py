@@ -9,7 +9,6 @@ from types import ModuleType
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
 from engineroom.lending import Stage
-from engineroom.service import Service
 from engineroom.values import Device
 
 
@@ -53,11 +52,6 @@ class MindSporeEngine(Engine):
 
         adapt(module, stage)
         meet_numpy(module)
-
-    def service_class(self) -> type[Service]:
-        from engineroom_mindspore.service import SingleNodeService
-
-        return SingleNodeService
 
 
 @hookimpl

@@ -57,8 +57,6 @@ class OnnxPredictor(Predictor):
         self.backend = "" if wanted == CPU_PROVIDER else wanted
         self.inputs = tuple(_input(node, path) for node in self.session.get_inputs())
         self.outputs = tuple(_output(node) for node in self.session.get_outputs())
-        sizes = [size for spec in self.inputs for size in spec.shape or (None,)]
-        self._has_open_sizes = not all(isinstance(size, int) for size in sizes)
         self._names = [spec.name for spec in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
@@ -69,13 +67,9 @@ class OnnxPredictor(Predictor):
             raise InvalidTensorError(f"ONNX Runtime refuses the input: {error}") from error
         except (Fail, RuntimeException) as error:
             # The declared shape left a size open which the layers inside do not.
-            if not self._has_open_sizes or re.search("alloc|memory|CUDA", str(error)):
+            if not self.has_open_sizes or re.search("alloc|memory|CUDA", str(error)):
                 raise
-            came = ", ".join(f'"{name}" {array.shape}' for name, array in feeds.items())
-            declared = ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
-            raise InvalidTensorError(
-                f"the model declares {declared} and cannot run on {came}: {error}"
-            ) from error
+            raise self.refusal(feeds, error) from error
         return dict(zip(self._names, values, strict=True))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
-from engineroom.service import Service
 from engineroom.values import Device
 
 
@@ -36,11 +35,6 @@ class OnnxEngine(Engine):
         from engineroom_onnx.device import devices
 
         return devices()
-
-    def service_class(self) -> type[Service]:
-        from engineroom_onnx.service import OnnxServingBaseService
-
-        return OnnxServingBaseService
 
 
 @hookimpl

@@ -27,7 +27,7 @@ class ExportedPredictor(TorchPredictor):
     """An exported program. Its file names the inputs and the outputs with shapes and dtypes."""
 
     def __init__(self, path: Path, device: Device, threads: int) -> None:
-        super().__init__(path, device, threads)
+        super().__init__(device, threads)
         program = _program(path)
         self.inputs, self.dtypes, leaves = _inputs(program, path)
         self.inputs, self.outputs = _with_plain_names(self.inputs, _outputs(program))

@@ -45,8 +45,8 @@ class TorchPredictor(Predictor):
     dtypes: Sequence[torch.dtype]
     """Of the tensors, in the order of ``inputs``; numpy lacks some."""
 
-    def __init__(self, path: Path, device: Device, threads: int) -> None:
-        self.name, self.device, self.threads = path.name, device, threads
+    def __init__(self, device: Device, threads: int) -> None:
+        self.device, self.threads = device, threads
         self.place = torch_device(device)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
@@ -67,18 +67,11 @@ class TorchPredictor(Predictor):
     def _refusal(self, error: Exception, feeds: Mapping[str, Array]) -> InvalidTensorError | None:
         """The client's error for an input that the layers cannot take; None: it is ours."""
         reason = reason_of(error)
-        sizes = [size for spec in self.inputs for size in spec.shape or (None,)]
         # Where every size is declared only a value can be wrong: an index beyond an embedding.
-        is_fixed = all(isinstance(size, int) for size in sizes) and type(error) is not IndexError
+        is_fixed = not self.has_open_sizes and type(error) is not IndexError
         if is_fixed or isinstance(error, torch.OutOfMemoryError) or OURS.search(reason):
             return None
-        came = ", ".join(f'"{name}" {array.shape} {array.dtype}' for name, array in feeds.items())
-        declared = ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
-        return InvalidTensorError(
-            f"the model {self.name} declares {declared} and cannot run on {came}: {reason}",
-            expected=declared,
-            got=came,
-        )
+        return self.refusal(feeds, reason)
 
     def warm_up(self) -> None:
         """Run on the example that the file came with, else on zeros where shapes are declared."""

@@ -27,7 +27,7 @@ class TorchScriptPredictor(TorchPredictor):
     """
 
     def __init__(self, path: Path, device: Device, threads: int) -> None:
-        super().__init__(path, device, threads)
+        super().__init__(device, threads)
         module = _module(path)
         self.inputs, self.dtypes, sizes = _inputs(module, path)
         if None not in sizes:

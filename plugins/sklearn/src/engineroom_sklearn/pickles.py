@@ -57,9 +57,6 @@ class _OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        """None: the import system makes an ordinary module."""
-
     def exec_module(self, module: ModuleType) -> None:
         """Let it be the module of today."""
         if moved := moved_module(module.__name__):

@@ -39,11 +39,7 @@ class TensorFlowPredictor(Predictor):
         except tf.errors.InvalidArgumentError as error:
             # A size that the declared shape left open and the layers inside do not, or a value
             # out of range, such as an index beyond an embedding.
-            came = ", ".join(f'"{name}" {array.shape}' for name, array in feeds.items())
-            declared = ", ".join(f'"{spec.name}" {spec}' for spec in self.inputs)
-            raise InvalidTensorError(
-                f"the model declares {declared} and cannot run on {came}: {formats.text(error)}"
-            ) from error
+            raise self.refusal(feeds, formats.text(error)) from error
 
     def warm_up(self) -> None:
         super().warm_up()
