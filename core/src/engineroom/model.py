@@ -192,16 +192,22 @@ class Model:
 
             self._timed(warm_up, self.registry.hook.after_warm_up)
             self.metrics.clear()
-        except LoadError as error:
-            self._fail(error)
-            raise
         except BaseException as error:
             reraise_interrupt(error)
-            self._fail(
-                LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
-            )
-            raise self.error or error from error
+            failed = self._load_error(error)
+            self._fail(failed)
+            if failed is error:
+                raise
+            raise failed from error
         self._advance(State.WARMING, State.READY)
+
+    def _load_error(self, error: BaseException) -> LoadError:
+        """What to say of ``error``; the end of the framework explains whatever came of it."""
+        if end := self.engine.end():
+            return EngineEndError(f"{end} while model {self.name!r} was {self.state.value}")
+        if isinstance(error, LoadError):
+            return error
+        return LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
 
     def _wait_until_healthy(self) -> None:
         limit = time.monotonic() + self.settings.load_timeout_s
@@ -392,7 +398,7 @@ class Model:
         except Exception as error:
             shapes = ", ".join(f'"{spec.name}" {spec}' for spec in predictor.inputs)
             message = f"model {self.name!r} failed its warm-up on {shapes}: {error}"
-            if all(_is_certain(spec) for spec in predictor.inputs):
+            if self.engine.end() or all(_is_certain(spec) for spec in predictor.inputs):
                 raise WarmUpError(message) from error
             # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
             log.warning("%s; put a request into %s", message, self.package.folder / "examples")

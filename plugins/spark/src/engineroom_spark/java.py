@@ -31,7 +31,7 @@ def checked() -> str:
     spark = importlib.metadata.version("pyspark")
     wanted = _wanted(spark)
     home, found = os.environ.get("JAVA_HOME"), _command()
-    where = f"JAVA_HOME={home}" if home else "no java in PATH, and no JAVA_HOME"
+    where = f"no bin/java in JAVA_HOME={home}" if home else "no java in PATH, and no JAVA_HOME"
     if found is None:
         raise EngineError(f"engine 'spark' needs {wanted} for pyspark {spark}: {where}; {ADVICE}")
     version = _version(found)
