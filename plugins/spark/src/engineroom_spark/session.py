@@ -121,7 +121,9 @@ class Spark:
                 "spark.sql.shuffle.partitions": str(threads),
                 "spark.pyspark.python": sys.executable,
                 "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
-                "spark.driver.extraJavaOptions": f"-Dderby.system.home={self.folder}",
+                # Java removes its own files, unless it is killed.
+                "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={self.folder} "
+                f"-Dderby.system.home={self.folder}",
             }.items()
         )
         try:
