@@ -497,8 +497,8 @@ def fake_java(tmp_path, monkeypatch):
         ("17.0.1", "4.0.0", "Java 17.0.1"),
         ("25", "4.3.0", "Java 25"),
         ("1.8.0_402", "3.5.1", "Java 8.0_402"),
-        ("11.0.2", "4.0.0", "needs Java 17 or newer for pyspark 4.0.0, found Java 11.0.2"),
-        ("25.0.1", "3.5.1", "needs Java 8 to 23 for pyspark 3.5.1, found Java 25.0.1"),
+        ("11.0.2", "4.0.0", "needs Java 17 or newer for pyspark 4.0.0: found Java 11.0.2"),
+        ("25.0.1", "3.5.1", "needs Java 8 to 23 for pyspark 3.5.1: found Java 25.0.1"),
         ("nonsense", "3.5.1", "does not say which it is"),
     ],
 )
