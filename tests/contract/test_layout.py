@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from starlette.testclient import TestClient
 
-from engineroom import load
+from engineroom import create_app, load
 from engineroom.errors import EngineError
 
 SCRIPT = """
@@ -64,6 +65,24 @@ def test_a_model_that_says_what_it_takes_needs_no_script(serve, onnx):
     client = serve(None, {"model.onnx": onnx, "config.json": '{"model_type": "ONNX"}'})
     assert client.post("/", json={"x": [[1, 0, 0]]}).json() == {"y": [[0.0, 1.0]]}
     assert client.post("/", data={"x": "[[1, 0, 0]]"}).json() == {"y": [[0.0, 1.0]]}
+
+
+@pytest.mark.parametrize("library", ["sklearn", "xgboost"])
+def test_a_scikit_learn_or_xgboost_model_needs_no_script(package, library):
+    pytest.importorskip("engineroom_sklearn")
+    path = package(None, **{"config.json": '{"model_type": "XGBoost"}'})
+    rows, values = [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [1.0, 2.0, 3.0]
+    if library == "sklearn":
+        joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
+        joblib.dump(linear.LinearRegression().fit(rows, values), path / "model" / "sum.m")
+    else:
+        xgboost, numpy = pytest.importorskip("xgboost"), pytest.importorskip("numpy")
+        model = xgboost.train({}, xgboost.DMatrix(numpy.array(rows), values), 1)
+        (path / "model" / "sum.m").write_bytes(model.save_raw("ubj"))
+    with TestClient(create_app(path, allow_pickle=True)) as client:
+        reply = client.post("/", json={"data": {"req_data": [{"a": 1, "b": 1}, {"a": 0, "b": 1}]}})
+    high, low = (row["predictresult"] for row in reply.json()["data"]["resp_data"])
+    assert high > low
 
 
 ROWS = [

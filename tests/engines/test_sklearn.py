@@ -183,6 +183,16 @@ def test_a_script_that_reads_an_old_pickle_finds_them_too(package):
     assert predictions(load(path)(body(row()))) == wanted
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_script_that_reads_models_of_another_version_is_told_so_once(scripted, caplog, capsys):
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS.data, IRIS.target)
+    raw = aged(pickle.dumps(model, 2), b"1.2.2")
+    path = scripted(PUBLISHED, "import joblib", lambda file: file.write_bytes(raw))
+    assert predictions(load(path)(body(row()))) == [1]
+    assert caplog.text.count("made with scikit-learn 1.2.2, installed is") == 1
+    assert "InconsistentVersionWarning" not in capsys.readouterr().err
+
+
 def test_a_pickle_that_cannot_be_read_names_both_versions(tmp_path):
     forest = RandomForestClassifier(2).fit(IRIS.data, IRIS.target)
     raw = pickle.dumps(forest, 2).replace(b"impurity", b"impureXX")

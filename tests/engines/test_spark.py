@@ -3,6 +3,7 @@
 One Java process serves all tests that need none of their own.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import textwrap
 import time
-import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -497,8 +497,8 @@ def fake_java(tmp_path, monkeypatch):
         ("17.0.1", "4.0.0", "Java 17.0.1"),
         ("25", "4.3.0", "Java 25"),
         ("1.8.0_402", "3.5.1", "Java 8.0_402"),
-        ("11.0.2", "4.0.0", "needs Java 17 or newer for pyspark 4.0.0, found Java 11.0.2"),
-        ("25.0.1", "3.5.1", "needs Java 8 to 23 for pyspark 3.5.1, found Java 25.0.1"),
+        ("11.0.2", "4.0.0", "needs Java 17 or newer for pyspark 4.0.0: found Java 11.0.2"),
+        ("25.0.1", "3.5.1", "needs Java 8 to 23 for pyspark 3.5.1: found Java 25.0.1"),
         ("nonsense", "3.5.1", "does not say which it is"),
     ],
 )
@@ -551,11 +551,26 @@ def test_listing_engines_imports_no_pyspark():
 # --- servers
 
 
+def javas_of(server):
+    """The numbers of the Java processes that a server and its workers have started."""
+    numbers = [server.process.pid]
+    for number in numbers:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for file in Path(f"/proc/{number}/task").glob("*/children"):
+                numbers += map(int, file.read_text().split())
+    return [n for n in numbers if "SparkSubmit" in Path(f"/proc/{n}/cmdline").read_text()]
+
+
 def java_of(server):
-    """The number of the Java process that a server has started."""
-    children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    numbers = [int(text) for file in children for text in file.read_text().split()]
-    return next(n for n in numbers if "java" in Path(f"/proc/{n}/cmdline").read_text())
+    """The number of its only one."""
+    (number,) = javas_of(server)
+    return number
+
+
+def left_in_tmp(before):
+    """What Spark has left in the temporary directory."""
+    left = set(Path(session.tempfile.gettempdir()).iterdir()) - before
+    return [path.name for path in left if "spark" in path.name or "blockmgr" in path.name]
 
 
 def wait_until_gone(number, timeout_s=20):
@@ -602,8 +617,7 @@ class TestServer:
         assert server.stop() == 0
         wait_until_gone(number)
         assert list(tmp_path.iterdir()) == [tmp_path / "model"]
-        left = set(Path(session.tempfile.gettempdir()).iterdir()) - before
-        assert [path.name for path in left if "spark" in path.name or "blockmgr" in path.name] == []
+        assert left_in_tmp(before) == []
         assert "WARN " not in server.log()  # Spark's own, which --debug shows
 
     def test_a_server_that_is_killed_takes_java_with_it(self, start, alone):
@@ -635,22 +649,28 @@ class TestServer:
         assert server.process.wait(20) == 1
         assert "the Java process of Spark has ended by signal 9" in server.log()
 
-    def test_each_worker_has_a_java_of_its_own_and_is_replaced_with_it(self, start, alone):
-        server = start(alone, "--workers", "2")
+    def test_each_worker_has_a_java_of_its_own_and_is_replaced_with_it_also_in_a_warm_up(
+        self, start, spark_package
+    ):
+        before = set(Path(session.tempfile.gettempdir()).iterdir())
+        path = spark_package(SLOW)
+        (path / "model" / "examples").mkdir()
+        (path / "model" / "examples" / "x.json").write_text("{}")
+        server = start(path, "--workers", "2")
         server.wait_for_line(r"(?s)is ready.*is ready", 60)
-        wanted = server.post([{"features": [1.0, 2.0]}])[1]
-        tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-        workers = [int(number) for task in tasks for number in task.read_text().split()]
-        javas = [
-            java_of(types.SimpleNamespace(process=types.SimpleNamespace(pid=number)))
-            for number in workers
-            if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()
-        ]
-        assert len(set(javas)) == 2
-        os.kill(javas[0], signal.SIGKILL)
+        killed, lives = javas_of(server)
+        os.kill(killed, signal.SIGKILL)
         server.wait_for_line(r"ended \(1\); starting another", 20)
-        assert server.post([{"features": [1.0, 2.0]}])[1] == wanted
+        server.wait_for_line(r"(?s)at work.*at work.*at work", 90)
+        (replacement,) = set(javas_of(server)) - {killed, lives}
+        os.kill(replacement, signal.SIGKILL)
+        server.wait_for_line(r"has ended by signal 9 while model '\w+' was warming", 20)
+        server.wait_for_line(r"(?s)starting another.*starting another", 20)
+        assert server.post(b"x")[:2] == (200, 5)
         assert "Py4J" not in server.log()
+        assert "Traceback" not in server.log()
+        assert server.stop() == 0
+        assert left_in_tmp(before) == []
 
 
 SLOW = """

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from engineroom import create_app, load
-from engineroom.errors import EngineEndError, NotReadyError, StepError, StepInputError
+from engineroom.errors import EngineEndError, NotReadyError, StepError, StepInputError, WarmUpError
 from engineroom.model import State
 
 ENGINE = """
@@ -36,6 +36,12 @@ class Mine(FragileBaseService):
         if data["key"] == "lookup":
             raise LookupError("no such column")
         return 1 / data["key"]
+"""
+ENDING = """
+    def _preprocess(self, data):
+        import engineroom_fragile_engines
+        engineroom_fragile_engines.Fragile.ended = "it has died"
+        return data
 """
 
 
@@ -82,3 +88,13 @@ def test_a_model_that_is_loaded_again_after_that_answers(path):
     model.engine.ended = ""
     model.load()
     assert model({"key": 1}) == 1.0
+
+
+def test_a_framework_that_ends_in_a_warm_up_is_the_reason_that_its_load_failed(path):
+    (path / "model" / "examples").mkdir()
+    (path / "model" / "examples" / "one.json").write_text('{"key": 0}')
+    with pytest.raises(WarmUpError, match="ZeroDivisionError"):
+        load(path)
+    (path / "model" / "customize_service.py").write_text(SCRIPT + ENDING)
+    with pytest.raises(EngineEndError, match=r"^it has died while model '\w+' was warming$"):
+        load(path)

@@ -63,7 +63,7 @@ def test_a_constructor_may_call_super_with_two_arguments_with_one_or_with_none()
             super().__init__()
 
     assert Two("mnist", "/m").model_name == "mnist"
-    assert One("/m").model_name == "/m"
+    assert (One("/m").model_name, One("/m").model_path) == ("serve", "/m")
     assert Zero(device="cpu").model_name == "serve"
 
 

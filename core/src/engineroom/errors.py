@@ -74,7 +74,7 @@ class DeviceError(LoadError):
 
 
 class EngineEndError(LoadError):
-    """The framework of a ready model has ended. ``serve`` exits with 1, to be started again."""
+    """The framework of a model has ended. ``serve`` exits with 1, to be started again."""
 
     code = "engine_ended"
 

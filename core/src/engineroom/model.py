@@ -191,15 +191,22 @@ class Model:
             work = functools.partial(in_threads, self._warm_up) if in_threads else self._warm_up
             self._timed(work, self.registry.hook.after_warm_up)
             self.metrics.clear()
-        except LoadError as error:
-            self._fail(error)
-            raise
         except BaseException as error:
             reraise_interrupt(error)
-            what = f"{self.package.root}: unforeseen {type(error).__name__}: {error}"
-            self._fail(failure := LoadError(what))
-            raise failure from error
+            failed = self._load_error(error)
+            self._fail(failed)
+            if failed is error:
+                raise
+            raise failed from error
         self._advance(State.WARMING, State.READY)
+
+    def _load_error(self, error: BaseException) -> LoadError:
+        """What to say of ``error``; the end of the framework explains whatever came of it."""
+        if end := self.engine.end():
+            return EngineEndError(f"{end} while model {self.name!r} was {self.state.value}")
+        if isinstance(error, LoadError):
+            return error
+        return LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
 
     def _wait_until_healthy(self) -> None:
         limit = time.monotonic() + self.settings.load_timeout_s

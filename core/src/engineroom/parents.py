@@ -148,22 +148,6 @@ class StandIn(Service):
         return super()._inference(data)
 
 
-class OnePath(StandIn):
-    """Made with ``(model_path)``."""
-
-    def __init__(self, model_path: str = "") -> None:
-        super().__init__("", model_path)
-
-
-class NameOrPath(StandIn):
-    """Made with ``(model_name, model_path)``; some scripts give the path alone."""
-
-    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
-        if model_path is None:
-            model_name, model_path = "", model_name
-        super().__init__(model_name, model_path)
-
-
 class Manifest(StandIn):
     """Made with ``(model_name, model_dir, manifest, gpu=None)``."""
 
@@ -207,8 +191,6 @@ class NoEngine(Engine):
     @functools.cached_property
     def _made_service_class(self) -> type[Service]:
         module, _, name = self.parent.rpartition(".")
-        base: type[StandIn] = OnePath if self.path_alone else NameOrPath
-        if module.startswith("mms."):
-            base = Manifest
+        base = Manifest if module.startswith("mms.") else StandIn
         needs = str(self.refusal)
         return type(name, (base,), {"__module__": module, "__doc__": needs, "_needs": needs})

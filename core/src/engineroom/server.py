@@ -177,8 +177,9 @@ class Served(Application):
                 for sign, handler in previous.items():
                     signal.signal(sign, handler)
                 yield
-        except LoadError:
-            leave(LOAD_FAILED)
+        except LoadError as error:
+            # The supervisor replaces a worker that ends so, and gives up where a load has failed.
+            leave(ENGINE_ENDED if isinstance(error, EngineEndError) else LOAD_FAILED)
         if any(isinstance(host.model.error, EngineEndError) for host in _hosts):
             leave(ENGINE_ENDED)
         threading.Thread(target=_leave_soon, daemon=True).start()

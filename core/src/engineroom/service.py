@@ -60,7 +60,10 @@ class Service:
         self._engineroom = _behind.get()
         return self
 
-    def __init__(self, model_name: str = "", model_path: str = "") -> None:
+    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
+        """``(model_name, model_path)``, or the path alone."""
+        if model_path is None:
+            model_name, model_path = "", model_name
         # What is not given stays as it is: the server sets it when the constructor is done.
         if model_name:
             self.model_name = model_name

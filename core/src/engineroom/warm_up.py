@@ -36,7 +36,7 @@ def warm_up_engine(engine: Engine, predictor: Predictor, model: str, package: Pa
             predictor.warm_up()
     except Exception as error:
         message = f"model {model!r} failed its warm-up on {predictor.declared}: {error}"
-        if all(spec.is_certain for spec in predictor.inputs):
+        if engine.end() or all(spec.is_certain for spec in predictor.inputs):
             raise WarmUpError(message) from error
         # Ones for open dimensions are a guess, and a picture of 1x1 may rightly be refused.
         log.warning("%s; put a request into %s", message, package.folder / "examples")

@@ -13,7 +13,6 @@ import atexit
 import os
 import shutil
 import tempfile
-import weakref
 from pathlib import Path
 
 from engineroom.package import Package
@@ -26,7 +25,8 @@ MAX_ENTRIES = 2000
 VERSION = "model/1"
 """Where the platform put the model of a service; some scripts open files there."""
 
-_open: weakref.WeakSet[Workplace] = weakref.WeakSet()
+# Not weak: a folder would outlive a model that nobody has unloaded.
+_open: set[Workplace] = set()
 
 
 class Workplace:

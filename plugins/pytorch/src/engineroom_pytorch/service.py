@@ -20,11 +20,6 @@ class PTServingBaseService(Service):
     """Any callable; the script sets it."""
     _running: Any = None
 
-    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
-        if model_path is None:  # scripts also give the path alone
-            model_name, model_path = "", model_name
-        super().__init__(model_name, model_path)
-
     def _inference(self, data: Any) -> Any:
         """From inputs by name to outputs by name."""
         model = self.model

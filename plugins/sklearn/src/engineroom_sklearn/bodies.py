@@ -6,23 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engineroom.errors import InvalidBodyError, InvalidTensorError
+from engineroom.errors import InvalidTensorError
 from engineroom_sklearn.tables import Features
-
-
-def parsed(text: str) -> Any:
-    """The value of a body.
-
-    Raises:
-        InvalidBodyError: not JSON.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidBodyError(f"the body is not JSON: {error.msg} ({place})") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidBodyError(f"the body is not JSON that can be read: {error}") from None
 
 
 def enveloped(data: Any, result: Any) -> dict[str, Any]:

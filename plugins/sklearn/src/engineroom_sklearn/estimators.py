@@ -68,7 +68,7 @@ class TablePredictor(Predictor):
             self.run(self._smallest())
         except InvalidTensorError as error:
             if not self._told and self.features.is_known:
-                log.warning("%s; put a request into examples/ to warm up with", error)
+                log.warning("no warm-up on zeros: %s; put a request into examples/", error)
             self._told = True
 
     def _smallest(self) -> Mapping[str, Any]:

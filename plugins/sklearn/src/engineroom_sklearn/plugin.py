@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
+from engineroom.lending import Stage
 from engineroom.service import Service
 from engineroom.values import Device
 
@@ -23,6 +25,7 @@ class SklearnEngine(Engine):
         *("*.ubj", "*.xgb", "*.bst", "*.model", "*.json", "!config.json"),
     )
     frameworks = ("scikit-learn>=1.3",)
+    watches = ("sklearn.exceptions",)
     path_alone = True
     body = "text"
     words = {  # noqa: RUF012
@@ -50,6 +53,11 @@ class SklearnEngine(Engine):
         # Read when numpy, scikit-learn and XGBoost are imported.
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         return dict.fromkeys(names, str(threads)) if threads else {}
+
+    def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
+        from engineroom_sklearn.reading import log_versions
+
+        log_versions(stage)
 
     def envelope(self, data: Any, result: Any) -> Any:
         from engineroom_sklearn.bodies import enveloped

@@ -7,10 +7,14 @@ import importlib.metadata
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import LoadError, ModelFileError
+
+if TYPE_CHECKING:
+    from engineroom.lending import Stage
 
 log = logging.getLogger("engineroom")
 
@@ -18,6 +22,9 @@ VERSION = re.compile(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\d+)?)", re.DOTALL
 """What estimators put into their state, in a pickle that is not compressed."""
 XGBOOST = re.compile(r"\[[\d:]+\] WARNING: \S+:\d+: ")
 """What XGBoost's warnings begin with."""
+
+_stage: Stage | None = None
+_show: Callable[..., None] = warnings.showwarning
 
 
 @contextlib.contextmanager
@@ -39,17 +46,39 @@ def reading(path: Path) -> Iterator[None]:
         log.warning("%s: %s", path.name, message)
 
 
+def log_versions(stage: Stage) -> None:
+    """Let the script of ``stage`` read old models with one line in the log for each version.
+
+    In place of the four that scikit-learn's warning takes for every estimator.
+    """
+    global _stage, _show
+    _stage = stage
+    if warnings.showwarning is not _shown:
+        _show, warnings.showwarning = warnings.showwarning, _shown  # type: ignore[assignment]
+
+
+def _shown(message: Warning | str, *more: Any) -> None:
+    version = getattr(message, "original_sklearn_version", None)
+    if version is None or _stage is None:
+        _show(message, *more)
+    else:
+        _stage.warn(f"the script reads a model {_made_with(version)}")
+
+
+def _made_with(version: str) -> str:
+    return (
+        f"made with scikit-learn {version}, installed is {_installed()}: compare its answers with "
+        "those it gave there"
+    )
+
+
 def _messages(caught: Sequence[warnings.WarningMessage]) -> list[str]:
     found: dict[str, None] = {}
     for warning in caught:
         # scikit-learn's InconsistentVersionWarning, one for each estimator in the file.
         version = getattr(warning.message, "original_sklearn_version", None)
         if version is not None:
-            message = (
-                f"made with scikit-learn {version}, installed is {_installed()}: compare its "
-                "answers with those it gave there"
-            )
-            found[message] = None
+            found[_made_with(version)] = None
         elif not issubclass(warning.category, DeprecationWarning):  # for developers
             found[XGBOOST.sub("", first_line(warning.message))] = None
     return list(found)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engineroom.decoding import parse_json
 from engineroom.service import Service
-from engineroom_sklearn.bodies import parsed, rows_of
+from engineroom_sklearn.bodies import rows_of
 from engineroom_sklearn.tables import RESULT, UNKNOWN, Features
 
 
@@ -17,11 +18,6 @@ class XgSklServingBaseService(Service):
     request's body.
     """
 
-    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
-        if model_path is None:  # the path alone is the contract's
-            model_name, model_path = "", model_name
-        super().__init__(model_name or type(self).model_name, model_path)
-
     def _preprocess(self, data: Any) -> Any:
         """From JSON text to rows, each a list of values: those of ``data.req_data``.
 
@@ -29,7 +25,7 @@ class XgSklServingBaseService(Service):
             InvalidBodyError: not JSON.
             InvalidTensorError: JSON without rows in it.
         """
-        value = parsed(data) if isinstance(data, str) else data
+        value = parse_json(data) if isinstance(data, str) else data
         return rows_of(value, self._features())
 
     def _features(self) -> Features:

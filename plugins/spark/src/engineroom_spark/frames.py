@@ -20,7 +20,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from engineroom.errors import InvalidBodyError, InvalidTensorError
+from engineroom.decoding import parse_json
+from engineroom.errors import InvalidTensorError
 from engineroom_spark.columns import (
     ANYTHING,
     NUMBER,
@@ -54,7 +55,7 @@ def rows(data: Any, columns: Sequence[Column]) -> list[dict[str, Any]]:
         InvalidBodyError: it is not JSON.
         InvalidTensorError: it holds no rows.
     """
-    value = _parsed(data) if isinstance(data, str) else data
+    value = parse_json(data) if isinstance(data, str) else data
     if isinstance(value, dict) and isinstance(value.get("data"), dict):
         value = value["data"].get("req_data", value)
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
@@ -68,18 +69,6 @@ def rows(data: Any, columns: Sequence[Column]) -> list[dict[str, Any]]:
         f'expected {{"data": {{"req_data": [{{{row}}}, …]}}}} or that list alone, got {got}',
         got=got,
     )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"{error.msg} at line {error.lineno}, column {error.colno}"
-    except RecursionError:
-        message = "it is nested too deeply"
-    except ValueError as error:
-        message = str(error)
-    raise InvalidBodyError(f"the body is not JSON: {message}")
 
 
 def frame(spark: Any, rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Any:

@@ -8,14 +8,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 from engineroom.errors import EngineError
 
 # Source: "Downloading" in the overview of each release, https://spark.apache.org/docs/latest/
-OLDEST = {3: 8}
-OLDEST_TODAY = 17
 # Hadoop below 3.4.2 asks Java for a security manager, which Java 24 no longer has.
-NEWEST = {3: 23}
+FITTING = {3: range(8, 24)}
+TODAY = range(17, sys.maxsize)
 ADVICE = (
     "install one (apt install openjdk-17-jre-headless, or conda install -c conda-forge openjdk=17) "
     "or point JAVA_HOME to it"
@@ -29,23 +29,21 @@ def checked() -> str:
         EngineError: there is none, or one that this PySpark does not run on.
     """
     spark = importlib.metadata.version("pyspark")
-    wanted = _wanted(spark)
-    home, found = os.environ.get("JAVA_HOME"), _command()
-    where = f"JAVA_HOME={home}" if home else "no java in PATH, and no JAVA_HOME"
-    if found is None:
-        raise EngineError(f"engine 'spark' needs {wanted} for pyspark {spark}: {where}; {ADVICE}")
-    version = _version(found)
-    if version is None:
-        raise EngineError(
-            f"engine 'spark' needs {wanted} for pyspark {spark}: {found} does not say which it is "
-            f"when it is run with -version; {ADVICE}"
-        )
-    if not _fits(int(version.partition(".")[0]), spark):
-        raise EngineError(
-            f"engine 'spark' needs {wanted} for pyspark {spark}, found Java {version} ({found}); "
-            f"{ADVICE}"
-        )
-    return f"Java {version}"
+    fitting = FITTING.get(int(spark.partition(".")[0]), TODAY)
+    command = _command()
+    version = _version(command) if command else None
+    if version and int(version.partition(".")[0]) in fitting:
+        return f"Java {version}"
+    wanted = f"{fitting[0]} or newer" if fitting is TODAY else f"{fitting[0]} to {fitting[-1]}"
+    if version:
+        got = f"found Java {version} ({command})"
+    elif command:
+        got = f"{command} does not say which it is when it is run with -version"
+    elif home := os.environ.get("JAVA_HOME"):
+        got = f"no bin/java in JAVA_HOME={home}"
+    else:
+        got = "no java in PATH, and no JAVA_HOME"
+    raise EngineError(f"engine 'spark' needs Java {wanted} for pyspark {spark}: {got}; {ADVICE}")
 
 
 def _command() -> str | None:
@@ -63,18 +61,3 @@ def _version(command: str) -> str | None:
         return None
     found = re.search(r'version "(?:1\.)?(\d[^"]*)"', done.stderr + done.stdout)
     return found[1] if found and done.returncode == 0 else None
-
-
-def _limits(spark: str) -> tuple[int, int | None]:
-    major = int(spark.partition(".")[0])
-    return OLDEST.get(major, OLDEST_TODAY), NEWEST.get(major)
-
-
-def _fits(java: int, spark: str) -> bool:
-    oldest, newest = _limits(spark)
-    return oldest <= java and (newest is None or java <= newest)
-
-
-def _wanted(spark: str) -> str:
-    oldest, newest = _limits(spark)
-    return f"Java {oldest} to {newest}" if newest else f"Java {oldest} or newer"

@@ -18,11 +18,6 @@ class SparkServingBaseService(Service):
     has added, one object per row. The contract leaves all three open; these are ours.
     """
 
-    def __init__(self, model_name: str = "", model_path: str | None = None) -> None:
-        if model_path is None:  # the contract's one argument
-            model_name, model_path = "", model_name
-        super().__init__(model_name or type(self).model_name, model_path)
-
     @functools.cached_property
     def spark(self) -> Any:
         """The SparkSession of this process, started by whoever needs it first."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engineroom.errors import EngineError
+from engineroom.workplace import SCRATCH
 from engineroom_spark import java
 
 log = logging.getLogger("engineroom")
@@ -41,13 +42,17 @@ def shared(user: object, threads: int) -> Any:
     A session that the script has made itself is taken as it is.
 
     Raises:
-        EngineError: no Java, or it does not start.
+        EngineError: no Java, or it does not start, or has died under those who use it.
     """
     global _running
     with _lock:
         _users[id(user)] = user
-        # Java may have died, or a script have called stop().
-        if _running is not None and (_running.end() or _running.session.sparkContext._jsc is None):
+        if _running is not None and not _running.is_told and (end := _running.end()):
+            raise EngineError(f"engine 'spark': {end}")
+        # The models know that Java has died, or a script has called stop().
+        if _running is not None and (
+            _running.is_told or _running.session.sparkContext._jsc is None
+        ):
             _running.stop()
             _running = None
         if _running is None:
@@ -69,7 +74,10 @@ def release(user: object) -> None:
 def end() -> str:
     """How the Java process has ended, when it has ended by itself; empty while it runs."""
     running = _running
-    return running.end() if running is not None else ""
+    if running is None or not (end := running.end()):
+        return ""
+    running.is_told = True
+    return end
 
 
 def _is_not_of_py4j(record: logging.LogRecord) -> bool:
@@ -89,17 +97,22 @@ class Spark:
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
         logging.getLogger().addFilter(_is_not_of_py4j)
         self.said: collections.deque[str] = collections.deque(maxlen=20)
+        self.is_told = False
+        """Whether its users know that it has died: a new one would hide that from them."""
         self.folder: Path | None = None
         self.is_ours = SparkContext._active_spark_context is None
         if self.is_ours:
             self._start(threads)
         self.session = SparkSession.builder.getOrCreate()
-        self.process: Any = getattr(self.session.sparkContext._gateway, "proc", None)
+        context = self.session.sparkContext
+        # It would print the traceback of the connection that a lost Java process breaks, too.
+        context._accumulatorServer.handle_error = lambda *_: None
+        self.process: Any = getattr(context._gateway, "proc", None)
 
     def _start(self, threads: int) -> None:
         from pyspark import SparkConf, SparkContext
 
-        self.folder = Path(tempfile.mkdtemp(prefix="engineroom-spark-"))
+        self.folder = Path(tempfile.mkdtemp("", "engineroom-spark-", os.environ.get(SCRATCH)))
         conf = SparkConf().setMaster(f"local[{threads}]").setAppName("engineroom")
         conf.setAll(
             {
@@ -108,7 +121,9 @@ class Spark:
                 "spark.sql.shuffle.partitions": str(threads),
                 "spark.pyspark.python": sys.executable,
                 "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
-                "spark.driver.extraJavaOptions": f"-Dderby.system.home={self.folder}",
+                # Java removes its own files, unless it is killed.
+                "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={self.folder} "
+                f"-Dderby.system.home={self.folder}",
             }.items()
         )
         try:
