@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engineroom.apis import meant, read_apis, shown
+from engineroom.apis import read_apis
 from engineroom.config import Document, read_config, read_text
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, ScriptError
-from engineroom.findings import Finding, Keys, Remark
+from engineroom.findings import Finding, Keys, Remark, meant, shown
 from engineroom.package import CONFIG, Package
 from engineroom.plugins import CONTAINERS, Registry
 from engineroom.scripting import imported_parent
