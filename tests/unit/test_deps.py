@@ -79,7 +79,7 @@ def test_no_dependencies_are_said_so(package):
 
 def test_what_was_read_otherwise_is_told(package):
     path = package(**{"config.json": '{"dependencies": ["json"]}'})
-    assert "warning: dependencies, group 1: expected installer" in run(path).stdout
+    assert 'config.json:1:18: warning: "dependencies" should be a list' in run(path).stdout
 
 
 def test_a_moved_name_is_shown_with_that_of_today(declaring):

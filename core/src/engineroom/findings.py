@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -73,9 +73,21 @@ def named(
     """
     found = {key: key for key in node if key in known}
     for key in node:
-        if key not in known and (name := also.get(plain(key)) or meant(key, known)):
+        name = also.get(plain(key))
+        name = name if name in known else meant(key, known)
+        if name and key not in known:
             found.setdefault(name, key)
     return found
+
+
+def unknown(node: dict[str, Any], at: Keys, known: Collection[str]) -> Iterator[Remark]:
+    """What ``node`` has besides the ``known`` keys."""
+    for key in node:
+        if key not in known and key != "$schema":
+            near = meant(key, known)
+            hint, level = (f"; did you mean {shown(near)}?", "warning") if near else ("", "note")
+            message = f"{shown(key)} is no key of the contract; ignored{hint}"
+            yield Remark((*at, key), message, level, of_key=True)
 
 
 def meant(key: str, known: Collection[str]) -> str | None:

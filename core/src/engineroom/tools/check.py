@@ -18,11 +18,12 @@ import click
 from engineroom import dependencies, startup_log
 from engineroom.devices import settle
 from engineroom.errors import LOAD_FAILED, LoadError, RequestError
+from engineroom.findings import Finding
 from engineroom.hosting import run_apart
 from engineroom.kinds import counted
 from engineroom.logs import configure, standard_error
 from engineroom.model import Model
-from engineroom.package import Finding, Package, open_package
+from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
 from engineroom.tools.config_lint import lint_config
@@ -49,7 +50,7 @@ def about_package(package: Package, _registry: Registry) -> Iterator[str]:
 
 def about_dependencies(package: Package, _registry: Registry) -> Iterable[Finding]:
     """What config.json declares and this environment lacks."""
-    return dependencies.findings(package)
+    return dependencies.absent(package)
 
 
 def about_engine(model: Model) -> Iterator[str]:

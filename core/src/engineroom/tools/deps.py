@@ -17,7 +17,8 @@ import click
 from packaging.version import Version
 
 from engineroom.dependencies import Dependency, Status, command, compare, declared
-from engineroom.package import Finding, Package, open_package
+from engineroom.findings import Finding
+from engineroom.package import Package, open_package
 from engineroom.tools.environment import Environment, look_into, prepare, this_environment
 from engineroom.tools.index import Availability, Offer, ask
 
@@ -121,7 +122,8 @@ def make_plan(
     package: Package, environment: Environment, offline: bool = False, nearest: bool = False
 ) -> Plan:
     """Compare, and ask the index for what is not satisfied."""
-    dependencies, findings = declared(package)
+    dependencies, remarks = declared(package)
+    findings = [package.document.locate(one) for one in remarks if one.level == "warning"]
     importlib.invalidate_caches()  # pip may just have been here
     statuses = compare(dependencies, package, environment.path)
     asked = {s.dependency.name: s.dependency.specifier for s in statuses if _is_for_the_index(s)}
