@@ -157,8 +157,8 @@ CARELESS = {
         '{"model_algorithm": "x", "model_type": "Fake",\n "metrics": {"f1": "0.9", "recall": null, "accuracy": 97}}',
         None,
         [
-            '2:20: warning: "f1" should be a number, not "0.9"; read as the number in it',
-            '2:37: warning: "recall" should be a number, not null; read as none',
+            '2:20: warning: "f1" should be a number, not "0.9"; ignored',
+            '2:37: warning: "recall" should be a number, not null; ignored',
             '2:55: note: "accuracy" is 97; the platform shows shares from 0 to 1',
         ],
     ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.machinery
 import importlib.metadata
-import platform
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from engineroom.distributions import (
+    PYTHON,
     alike,
     in_standard_library,
     module_of,
@@ -194,7 +194,7 @@ class _Reader(Reader):
         if isinstance(entry, dict):
             fields = self.fields(entry, at, PACKAGE)
         name, where = fields.get("package_name", (None, at))
-        if not isinstance(name, str) and entry not in (None, {}):
+        if not isinstance(name, str) and entry is not None:
             message = f'"package_name" should be text, not {shown(name)}; ignored'
             self.remark(where, message)
         if not isinstance(name, str) or not name.strip():
@@ -321,8 +321,8 @@ def _read_name(file: Path) -> tuple[str, str, str | None]:
             name, version, _, tags = parse_wheel_filename(file.name)
             if tags & set(sys_tags()):
                 return name, version.public, None
-            names = ", ".join(sorted(map(str, tags))[:3])
-            return name, version.public, f"built for {names}; this is {_here()}"
+            names, here = ", ".join(sorted(map(str, tags))[:3]), next(sys_tags()).platform
+            return name, version.public, f"built for {names}; this is {PYTHON} ({here})"
         if file.name.lower().endswith(SDISTS):
             name, version = parse_sdist_filename(file.name)
             return name, version.public, None
@@ -331,11 +331,6 @@ def _read_name(file: Path) -> tuple[str, str, str | None]:
     except InvalidWheelFilename:
         return "", "", "not the name of a wheel: name-version-python-abi-platform.whl"
     return "", "", "an egg, which pip does not install"
-
-
-def _here() -> str:
-    first = next(sys_tags())
-    return f"Python {'.'.join(platform.python_version_tuple()[:2])} ({first.platform})"
 
 
 def _at_url(dependency: Dependency, text: str) -> Dependency:

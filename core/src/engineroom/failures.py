@@ -101,7 +101,7 @@ def _detail(error: BaseException, service: Service, package: Package) -> dict[st
     if frames:
         frame, line = frames[-1]
         file = frame.f_code.co_filename
-        detail["where"] = f"{file.removeprefix(str(package.folder)).lstrip('/')}:{line}"
+        detail["where"] = f"{package.relative(file)}:{line}"
         detail["line"] = linecache.getline(file, line).strip()
     return detail if told is None else {**detail, "given": told}
 

@@ -68,6 +68,10 @@ class Package:
         root = f"{self.root}{os.sep}"
         return file.startswith(root) and "site-packages" not in file[len(root) :]
 
+    def relative(self, file: str) -> str:
+        """``file`` as it is called inside the package."""
+        return file.removeprefix(str(self.folder)).lstrip(os.sep)
+
     def files(
         self, patterns: tuple[str, ...], fits: Callable[[Path], bool] = lambda _: True
     ) -> list[Path]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engineroom.apis import read_apis
-from engineroom.config import Document, read_text
+from engineroom.config import Document
 from engineroom.dependencies import declared
+from engineroom.distributions import PYTHON
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, ScriptError
 from engineroom.findings import Finding, Remark, meant, shown, unknown
@@ -35,7 +35,7 @@ HEALTH = (
     "url", "protocol", "initial_delay_seconds", "timeout_seconds", "check_method", "command",
     "period_seconds", "failure_threshold",
 )  # fmt: skip
-PYTHON = re.compile(r"(?:python|py)[-_]?(\d+(?:\.\d+)*)", re.IGNORECASE)
+PYTHONS = re.compile(r"(?:python|py)[-_]?(\d+(?:\.\d+)*)", re.IGNORECASE)
 FRAMEWORK = re.compile(
     r"(?<![a-z])(tensorflow|tf|pytorch|torch|mindspore|xgboost|sklearn|scikit[-_]learn|spark|"
     r"mxnet|caffe)[-_]?(\d+(?:\.\d+)*)",
@@ -159,22 +159,18 @@ def _runtime(value: Any, registry: Registry) -> Iterator[Remark]:
     if gaps:
         message = f'"runtime" {shown(value)} is not what runs here: {"; ".join(gaps)}'
         yield Remark(("runtime",), message, "note")
-    elif not PYTHON.search(value) and not FRAMEWORK.search(value):
-        message = f'"runtime" {shown(value)} names no version that is known; {_here()} runs'
+    elif not PYTHONS.search(value) and not FRAMEWORK.search(value):
+        message = f'"runtime" {shown(value)} names no version that is known; {PYTHON} runs'
         yield Remark(("runtime",), message)
 
 
-def _here() -> str:
-    return f"Python {sys.version_info.major}.{sys.version_info.minor}"
-
-
 def _python_gap(runtime: str) -> Iterator[str]:
-    match = PYTHON.search(runtime)
+    match = PYTHONS.search(runtime)
     if match is None:
         return
     asked = match[1] if "." in match[1] or len(match[1]) == 1 else f"{match[1][0]}.{match[1][1:]}"
     if not _is_version(asked, platform.python_version()):
-        yield f"Python {asked} is asked for, and {_here()} runs"
+        yield f"Python {asked} is asked for, and {PYTHON} runs"
 
 
 def _framework_gaps(runtime: str, registry: Registry) -> Iterator[str]:
@@ -215,16 +211,12 @@ def _metrics(value: Any) -> Iterator[Remark]:
         return
     yield from unknown(value, ("metrics",), METRICS)
     for key, number in value.items():
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            if not 0 <= number <= 1 and key in METRICS:
-                message = f"{shown(key)} is {number}; the platform shows shares from 0 to 1"
-                yield Remark(("metrics", key), message, "note")
-            continue
-        text = read_text(number.strip().rstrip("%")) if isinstance(number, str) else None
-        is_number = isinstance(text, int | float) and not isinstance(text, bool)
-        read = "the number in it" if is_number else "none"
-        message = f"{shown(key)} should be a number, not {shown(number)}; read as {read}"
-        yield Remark(("metrics", key), message)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            message = f"{shown(key)} should be a number, not {shown(number)}; ignored"
+            yield Remark(("metrics", key), message)
+        elif not 0 <= number <= 1 and key in METRICS:
+            message = f"{shown(key)} is {number}; the platform shows shares from 0 to 1"
+            yield Remark(("metrics", key), message, "note")
 
 
 # --- what only container images have

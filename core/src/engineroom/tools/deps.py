@@ -17,6 +17,7 @@ import click
 from packaging.version import Version
 
 from engineroom.dependencies import Dependency, Status, command, compare, declared
+from engineroom.distributions import PYTHON
 from engineroom.findings import Finding
 from engineroom.package import Package, open_package
 from engineroom.tools.environment import Environment, look_into, prepare, this_environment
@@ -24,7 +25,6 @@ from engineroom.tools.index import Availability, Offer, ask
 
 LAST_LINES = 12
 PROGRESS = ("Collecting", "Downloading", "Building", "Installing", "Successfully")
-PYTHON = f"Python {'.'.join(platform.python_version_tuple()[:2])}"
 UNASKED = Offer(unknown="not asked")
 SHOWN = {"satisfied": "ok", "unusable": "no"}
 
@@ -158,7 +158,7 @@ def print_dependencies(
         SettingError: a folder for the venv that is none.
     """
     package = open_package(path)
-    say = click.echo if not as_json else _say_nothing
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
     environment = (look_into(venv) if venv else None) or this_environment()
     if install and venv:
         environment, done = prepare(venv)
@@ -174,10 +174,6 @@ def print_dependencies(
     if as_json:
         click.echo(json.dumps(_as_json(plan, failure), indent=2, ensure_ascii=False))
     return plan.is_satisfied and not failure
-
-
-def _say_nothing(_: str) -> None:
-    """For those who want JSON."""
 
 
 def carry_out(plan: Plan, say: Callable[[str], None]) -> str:

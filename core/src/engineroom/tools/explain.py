@@ -11,7 +11,6 @@ from engineroom.encoding import encode_response
 from engineroom.errors import RequestError, ResultError
 from engineroom.kinds import counted, kind_of
 from engineroom.model import Answer, Model
-from engineroom.package import Package
 from engineroom.tools.advice import advice
 from engineroom.tools.fault import Fault, lines, told
 from engineroom.tools.portrait import Part, text_of
@@ -54,7 +53,7 @@ def _defined(call: Call, model: Model) -> str:
     function: Callable[..., Any] = getattr(call.function, "__func__", call.function)
     code = getattr(function, "__code__", None)
     if code is not None and model.package.owns(code.co_filename):
-        return f"{_relative(code.co_filename, model.package)}:{code.co_firstlineno}"
+        return f"{model.package.relative(code.co_filename)}:{code.co_firstlineno}"
     owner, module = getattr(function, "__qualname__", "?"), getattr(function, "__module__", "")
     if "DefaultService" in owner:
         return "no script: uploads and lists become the model's inputs"
@@ -122,7 +121,3 @@ def failure_report(fault: Fault) -> Iterator[str]:
         yield from (f"  {line}" for line in _strangers(fault.result, "result"))
     for sentence in advice(fault):
         yield f"advice        {sentence}"
-
-
-def _relative(file: str, package: Package) -> str:
-    return file.removeprefix(str(package.folder)).lstrip(os.sep)

@@ -114,11 +114,11 @@ def lines(fault: Fault) -> Iterator[str]:
     """The failure in words: where, with the source around it, the variables, the causes."""
     package, origin = fault.package, fault.origin
     if isinstance(origin, SyntaxError) and origin.filename:
-        yield f"  {_relative(origin.filename, package)}:{origin.lineno}"
+        yield f"  {package.relative(origin.filename)}:{origin.lineno}"
         yield from _source(origin.filename, origin.lineno or 1)
     for frame, line in fault.frames:
         file, is_last = frame.f_code.co_filename, frame is fault.frames[-1][0]
-        yield f"  {_relative(file, package)}:{line}, in {frame.f_code.co_name}"
+        yield f"  {package.relative(file)}:{line}, in {frame.f_code.co_name}"
         yield from _source(file, line, AROUND if is_last else 0)
     if fault.raised_in:
         yield f"  raised in {fault.raised_in}"
@@ -144,8 +144,4 @@ def _at(error: BaseException, package: Package) -> str:
     frames = script_frames(error, package)
     if not frames:
         return ""
-    return f" ({_relative(frames[-1][0].f_code.co_filename, package)}:{frames[-1][1]})"
-
-
-def _relative(file: str, package: Package) -> str:
-    return file.removeprefix(str(package.folder)).lstrip(os.sep)
+    return f" ({package.relative(frames[-1][0].f_code.co_filename)}:{frames[-1][1]})"
