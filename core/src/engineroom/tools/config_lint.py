@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engineroom.apis import read_apis
-from engineroom.config import Document
 from engineroom.dependencies import declared
 from engineroom.distributions import PYTHON
 from engineroom.engine import Engine
@@ -55,7 +54,6 @@ def lint_config(package: Package, registry: Registry) -> list[Finding]:
     if not document.value:
         return list(document.findings)
     remarks = [
-        *_twice(document),
         *_top(document.value),
         *_model_type(package, registry),
         *_runtime(document.value.get("runtime"), registry),
@@ -66,11 +64,6 @@ def lint_config(package: Package, registry: Registry) -> list[Finding]:
     ]
     found = [*document.findings, *map(document.locate, remarks)]
     return sorted(found, key=lambda finding: (finding.line or 0, finding.column or 0))
-
-
-def _twice(document: Document) -> Iterator[Remark]:
-    for keys in document.twice:
-        yield Remark(keys, f"{shown(keys[-1])} is there twice; read as the last one", of_key=True)
 
 
 def _top(config: dict[str, Any]) -> Iterator[Remark]:
