@@ -129,13 +129,18 @@ def test_a_version_that_is_none_is_told_and_read_as_any(declaring):
         ([group(one("x"), installer="conda")], ["x"], 'the installer is pip, not "conda"'),
         ([{"installer": "pip"}], [], '"packages" should be a list, not null; ignored'),
         ([group(5)], [], '"package_name" should be text, not 5; ignored'),
-        ([group(one("a b"))], [""], '"a b" is not the name of a package'),
     ],
 )  # fmt: skip
 def test_an_odd_shape_is_read_as_well_as_possible_and_told(declaring, dependencies, wanted, told):
     opened = declaring(dependencies)
     assert requirements(opened) == wanted
     assert told in "\n".join(oddities(opened))
+
+
+def test_what_is_no_name_is_told_as_the_reason_why_pip_cannot_install_it(declaring):
+    opened = declaring([group(one("a b"))])
+    assert (status(opened).state, oddities(opened)) == ("unusable", [])
+    assert "a b (not the name of a package)" in absent(opened)[0].message
 
 
 @pytest.mark.parametrize("dependencies", [None, [], [group()]])

@@ -146,6 +146,7 @@ def test_source_only_does_not_replace_what_is_there(declaring, pip_index, instal
     done = run(declaring("frame==1.0"))
     assert row(done, "frame==1.0")[0] == "differs"
     assert "to install" not in done.stdout
+    assert "nothing that pip can install; whether it runs so: engineroom check" in done.stdout
 
 
 def test_a_wheel_for_another_python_may_be_on_the_index(declaring, pip_index, make_wheel):

@@ -121,9 +121,9 @@ def absent(package: Package) -> list[Finding]:
     return [package.document.locate(Remark(("dependencies",), message, of_key=True))]
 
 
-def command(package: Package) -> str:
-    """What a person types to see the plan."""
-    return f"engineroom deps {shlex.quote(str(package.file or package.root))}"
+def command(package: Package, name: str = "deps") -> str:
+    """What a person types to see the plan, or for another command of ours."""
+    return f"engineroom {name} {shlex.quote(str(package.file or package.root))}"
 
 
 def declared(package: Package) -> tuple[list[Dependency], list[Remark]]:
@@ -139,15 +139,10 @@ class _Reader(Reader):
         """``value`` is whatever config.json has."""
         for number, packages in enumerate(self.groups(value, ("dependencies",)), 1):
             for order, (entry, at) in enumerate(packages, 1):
-                text, specifier, where = self.package(entry, at)
-                if not text:
-                    continue
-                dependency = Dependency(number, order, f"{text}{specifier}")
-                try:
+                text, specifier = self.package(entry, at)
+                if text:
+                    dependency = Dependency(number, order, f"{text}{specifier}")
                     yield _resolved(dependency, text, specifier, folder)
-                except InvalidRequirement:
-                    self.remark(where, f"{shown(text)} is not the name of a package")
-                    yield dataclasses.replace(dependency, why_not="not the name of a package")
 
     def groups(self, value: Any, at: Keys) -> list[Placed]:
         """The packages of each group."""
@@ -188,8 +183,8 @@ class _Reader(Reader):
         self.remarks += unknown(node, at, keys.values())
         return {name: (node[key], (*at, key)) for name, key in keys.items()}
 
-    def package(self, entry: Any, at: Keys) -> tuple[str, SpecifierSet, Keys]:
-        """Name, version and place of one package; no name, and a remark, where there is none."""
+    def package(self, entry: Any, at: Keys) -> tuple[str, SpecifierSet]:
+        """Name and version of one package; no name, and a remark, where there is none."""
         fields = {"package_name": (entry, at)}
         if isinstance(entry, dict):
             fields = self.fields(entry, at, PACKAGE)
@@ -198,8 +193,8 @@ class _Reader(Reader):
             message = f'"package_name" should be text, not {shown(name)}; ignored'
             self.remark(where, message)
         if not isinstance(name, str) or not name.strip():
-            return "", SpecifierSet(), where
-        return name.strip(), self.specifier(fields), where
+            return "", SpecifierSet()
+        return name.strip(), self.specifier(fields)
 
     def specifier(self, fields: Mapping[str, tuple[Any, Keys]]) -> SpecifierSet:
         """``package_version`` and ``restraint`` as pip writes them."""
@@ -263,7 +258,10 @@ def _resolved(
         return _at_url(dependency, text)
     if text.lower().endswith((".whl", ".egg", *SDISTS)):
         return _in_file(dependency, text, folder)
-    requirement = Requirement(text)
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return dataclasses.replace(dependency, why_not="not the name of a package")
     return _by_name(dependency, requirement, requirement.specifier & specifier)
 
 

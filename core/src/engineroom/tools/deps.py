@@ -247,6 +247,9 @@ def _commands(plan: Plan, venv: Path | None) -> list[str]:
         lines += [f"  {shlex.join(arguments)}" for _, arguments in commands]
         where = f" --venv {shlex.quote(str(venv))}" if venv else ""
         lines.append(f"or all of it: {command(plan.package)} --install{where}")
+    elif not plan.is_satisfied:
+        check = command(plan.package, "check")
+        lines += ["", f"nothing that pip can install; whether it runs so: {check}"]
     left = [step for step in plan.steps if step.nearest and step.status.state == "missing"]
     if any(not step.takes_nearest for step in left):
         lines.append("with the nearest versions of what cannot be had as declared: --nearest")
