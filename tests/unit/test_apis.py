@@ -2,7 +2,8 @@
 
 import pytest
 
-from engineroom.apis import apis_by_url, read_apis, shown
+from engineroom.apis import apis_by_url, read_apis
+from engineroom.findings import shown
 
 FILE = {"type": "file"}
 PHOTO = {"type": "object", "properties": {"photo": FILE}}

@@ -250,6 +250,12 @@ def test_check_prints_the_findings_of_config_json(model):
     )
 
 
+def test_check_tells_an_odd_dependency_once_and_with_its_place(model):
+    (model / "model" / "config.json").write_text('{"dependencies": ["json"]}')
+    told = [line for line in run("check", model).stdout.splitlines() if '"dependencies"' in line]
+    assert ["config.json:1:18: warning: " in line for line in told] == [True]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [

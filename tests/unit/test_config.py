@@ -26,7 +26,7 @@ def read(tmp_path):
 def test_the_config_of_a_package_is_what_is_read(package):
     opened = open_package(package(**{"config.json": '{"a": 1,}'}))
     assert opened.config == {"a": 1}
-    assert [(f.line, f.column) for f in opened.findings] == [(1, 8)]
+    assert [(f.line, f.column) for f in opened.document.findings] == [(1, 8)]
 
 
 def test_a_package_may_lack_it(tmp_path):
@@ -246,7 +246,7 @@ def test_no_mutation_of_a_file_stops_anything(tmp_path, package):
             )
         path.write_bytes(raw)
         opened = open_package(tmp_path)
-        for finding in opened.findings:
+        for finding in opened.document.findings:
             assert finding.line >= 1
             assert finding.column >= 1
             str(finding).encode()

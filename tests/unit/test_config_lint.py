@@ -157,8 +157,8 @@ CARELESS = {
         '{"model_algorithm": "x", "model_type": "Fake",\n "metrics": {"f1": "0.9", "recall": null, "accuracy": 97}}',
         None,
         [
-            '2:20: warning: "f1" should be a number, not "0.9"; read as the number in it',
-            '2:37: warning: "recall" should be a number, not null; read as none',
+            '2:20: warning: "f1" should be a number, not "0.9"; ignored',
+            '2:37: warning: "recall" should be a number, not null; ignored',
             '2:55: note: "accuracy" is 97; the platform shows shares from 0 to 1',
         ],
     ),
@@ -315,25 +315,33 @@ def test_a_runtime_that_cannot_be_read_is_told(lint, runtime, message):
 
 # --- the rest
 
+NO_GROUPS = (
+    '"dependencies" should be a list of objects with "installer" and "packages"; '
+    "read as the packages of one"
+)
+
 
 @pytest.mark.parametrize(
     ("dependencies", "messages"),
     [
-        ("numpy", ['"dependencies" should be a list of groups, not "numpy"']),
-        (["numpy"], ['expected an object with installer and packages, not "numpy"']),
+        ("numpy", [NO_GROUPS]),
+        (["numpy", "pandas"], [NO_GROUPS]),
         ([{"installer": "conda", "packages": []}], ['the installer is pip, not "conda"; read as pip']),
-        ([{"package": []}], [
-            '"packages" should be a list, not null',
-            '"package" is no key of the contract; ignored; did you mean "packages"?',
-        ]),
-        ([{"packages": ["numpy"]}], ['expected an object with "package_name", not "numpy"']),
-        ([{"packages": [{"package_name": 5}]}], ['"package_name" should be text, not 5']),
+        ([{"package": []}], ['"package" is "packages" misspelt; read as it']),
+        ([{"packages": ["numpy", "pandas"]}],
+         ['an object with "package_name" should be here, not "numpy"; read as the name']),
+        ([{"packages": [{"package_name": 5}]}], ['"package_name" should be text, not 5; ignored']),
         ([{"packages": [{"package_name": "a", "package_version": 1.1, "restraint": "EXACT"}]}],
          ['"package_version" should be text, not 1.1: 1.10 would be 1.1']),
         ([{"packages": [{"package_name": "a", "package_version": "1", "restraint": "At_Least"}]}],
          ['a restraint is EXACT, ATLEAST or ATMOST, not "At_Least"; read as ATLEAST']),
+        ([{"packages": [{"package_name": "a", "package_version": "1", "restraint": ">"}]}],
+         ['a restraint is EXACT, ATLEAST or ATMOST, not ">"; read as >']),
         ([{"packages": [{"package_name": "a", "package_version": "1"}]}],
          ['"package_version" without "restraint"; read as EXACT']),
+        ([{"packages": [{"name": "a", "note": "mine"}]}],
+         ['"name" is "package_name" misspelt; read as it',
+          '"note" is no key of the contract; ignored']),
         ([{"packages": [{"package_name": "a", "package_version": "", "restraint": ""}]}], []),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from engineroom import load
-from engineroom.dependencies import compare, declared, findings
+from engineroom.dependencies import absent, compare, declared
 from engineroom.package import open_package
 
 
@@ -36,7 +36,8 @@ def requirements(package):
 
 
 def oddities(package):
-    return [finding.message for finding in declared(package)[1]]
+    """What ``deps`` tells: notes are for ``check``."""
+    return [remark.message for remark in declared(package)[1] if remark.level == "warning"]
 
 
 def status(package):
@@ -78,7 +79,26 @@ def test_no_version_means_any(declaring, version, restraint):
 def test_a_version_without_a_known_restraint_is_exact_and_told(declaring, restraint):
     opened = declaring([group(one("x", "1.2", restraint))])
     assert requirements(opened) == ["x==1.2"]
-    assert "read as EXACT" in oddities(opened)[0]
+    assert "read as EXACT" in declared(opened)[1][0].message
+
+
+def test_a_misspelt_restraint_is_read_as_the_one_that_it_is_told_to_be(declaring):
+    opened = declaring([group(one("x", "1.2", "ATLAST"))])
+    assert requirements(opened) == ["x>=1.2"]
+    assert oddities(opened)[0].endswith('not "ATLAST"; read as ATLEAST')
+
+
+def test_misspelt_keys_are_read_as_those_that_are_meant(declaring):
+    package = {"pacakge_name": "x", "version": "1.2", "restrain": "ATLEAST"}
+    opened = declaring([{"installer": "pip", "package": [package]}])
+    assert requirements(opened) == ["x>=1.2"]
+    assert len(oddities(opened)) == 4
+
+
+def test_what_is_odd_is_found_where_it_stands(declaring):
+    opened = declaring([group(one("a"), one("x", "1.2", "ABOUT"))])
+    (remark,) = declared(opened)[1]
+    assert remark.keys == ("dependencies", 0, "packages", 1, "restraint")
 
 
 def test_a_version_that_is_a_number_or_has_its_operator_is_understood(declaring):
@@ -89,37 +109,45 @@ def test_a_version_that_is_a_number_or_has_its_operator_is_understood(declaring)
 def test_a_version_that_is_none_is_told_and_read_as_any(declaring):
     opened = declaring([group(one("x", "1.13-gpu-x", "EXACT"))])
     assert requirements(opened) == ["x"]
-    assert "'1.13-gpu-x' is not a version" in oddities(opened)[0]
+    assert '"1.13-gpu-x" is not a version' in oddities(opened)[0]
 
 
 @pytest.mark.parametrize(
     ("dependencies", "wanted", "told"),
     [
-        (group(one("x")), ["x"], "expected a list of groups, got an object"),
-        (["x==1.19", "y"], ["x==1.19", "y"], "expected installer and packages, got the text"),
-        ([one("x", "1", "EXACT")], ["x==1"], "expected installer and packages, got an object"),
-        ([group("x==1.19")], ["x==1.19"], "expected objects with a package_name, got 'x==1.19'"),
-        ([{"packages": {"x": "1"}}], ["x==1"], "expected packages as a list, got an object"),
-        ([{"packages": one("x")}], ["x"], "expected packages as a list, got an object"),
-        ([{"packages": "x"}], ["x"], "expected packages as a list, got the text 'x'"),
-        ([group(one("x"), installer="conda")], ["x"], "installer 'conda' is not pip"),
-        ([{"installer": "pip"}], [], "no packages; ignored"),
-        ("x", ["x"], "expected a list of groups, got the text 'x'"),
-        ([group(5)], [], "expected a package_name, got 5; ignored"),
-        ([group(one("a b"))], [""], "'a b' is not the name of a package"),
+        (group(one("x")), ["x"], "should be a list of groups; read as one of this"),
+        (["x==1.19", "y"], ["x==1.19", "y"], "read as the packages of one"),
+        ([one("x", "1", "EXACT"), one("y")], ["x==1", "y"], "read as the packages of one"),
+        ([[one("x")], [one("y")]], ["x", "y"], "read as the packages of one"),
+        ({"x": "1", "y": ""}, ["x==1", "y"], "read as the packages of one"),
+        ("x", ["x"], "read as the packages of one"),
+        ([group(one("x")), "y"], ["x", "y"], "a group has \"installer\" and \"packages\"; read as"),
+        ([group("x==1.19")], ["x==1.19"], 'should be here, not "x==1.19"; read as the name'),
+        ([{"packages": {"x": "1"}}], ["x==1"], '"packages" should be a list, not an object; read as'),
+        ([{"packages": one("x")}], ["x"], '"packages" should be a list, not an object; read as one'),
+        ([{"packages": "x"}], ["x"], '"packages" should be a list, not "x"; read as one'),
+        ([group(one("x"), installer="conda")], ["x"], 'the installer is pip, not "conda"'),
+        ([{"installer": "pip"}], [], '"packages" should be a list, not null; ignored'),
+        ([group(5)], [], '"package_name" should be text, not 5; ignored'),
     ],
-)
+)  # fmt: skip
 def test_an_odd_shape_is_read_as_well_as_possible_and_told(declaring, dependencies, wanted, told):
     opened = declaring(dependencies)
     assert requirements(opened) == wanted
     assert told in "\n".join(oddities(opened))
 
 
+def test_what_is_no_name_is_told_as_the_reason_why_pip_cannot_install_it(declaring):
+    opened = declaring([group(one("a b"))])
+    assert (status(opened).state, oddities(opened)) == ("unusable", [])
+    assert "a b (not the name of a package)" in absent(opened)[0].message
+
+
 @pytest.mark.parametrize("dependencies", [None, [], [group()]])
 def test_no_dependencies_are_nothing_to_tell(declaring, dependencies):
     opened = declaring(dependencies)
     assert declared(opened) == ([], [])
-    assert findings(opened) == []
+    assert absent(opened) == []
 
 
 @pytest.mark.parametrize("installer", ["pip", "PIP", "pip3", "python -m pip", ""])
@@ -142,7 +170,7 @@ def test_nothing_that_json_can_hold_stops_the_reading(declaring):
     opened = declaring([])
     for _ in range(2000):
         opened.config["dependencies"] = anything(5)
-        assert isinstance(findings(opened), list)
+        assert isinstance(absent(opened), list)
 
 
 # --- what is installed
@@ -284,9 +312,9 @@ def test_a_url_is_given_to_pip_as_it_is(declaring, url, name):
 def test_one_line_says_what_is_not_here_and_what_to_run(declaring, install):
     install("old", "1.0")
     opened = declaring([group(one("old", "2.0", "EXACT"), one("no-such-one"), one("pillow"))])
-    (only,) = findings(opened)
+    (only,) = absent(opened)
     assert str(only) == (
-        f"{opened.folder / 'config.json'}: warning: dependencies that are not here as declared: "
+        f"{opened.folder / 'config.json'}:1:2: warning: dependencies that are not here as declared: "
         "old==2.0 (1.0 is installed), no-such-one (not installed); "
         f"run: engineroom deps {opened.root} --install"
     )
@@ -295,7 +323,7 @@ def test_one_line_says_what_is_not_here_and_what_to_run(declaring, install):
 def test_other_versions_alone_are_nothing_to_install_in_a_hurry(declaring, install):
     install("old", "1.0")
     opened = declaring([group(one("old", "2.0", "EXACT"))])
-    assert findings(opened)[0].message.endswith(f"see: engineroom deps {opened.root}")
+    assert absent(opened)[0].message.endswith(f"see: engineroom deps {opened.root}")
 
 
 def test_a_load_says_it_before_the_script_s_import_fails_on_it(package, fake_engine, caplog):

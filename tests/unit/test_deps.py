@@ -79,7 +79,7 @@ def test_no_dependencies_are_said_so(package):
 
 def test_what_was_read_otherwise_is_told(package):
     path = package(**{"config.json": '{"dependencies": ["json"]}'})
-    assert "warning: dependencies, group 1: expected installer" in run(path).stdout
+    assert 'config.json:1:18: warning: "dependencies" should be a list' in run(path).stdout
 
 
 def test_a_moved_name_is_shown_with_that_of_today(declaring):
@@ -146,6 +146,7 @@ def test_source_only_does_not_replace_what_is_there(declaring, pip_index, instal
     done = run(declaring("frame==1.0"))
     assert row(done, "frame==1.0")[0] == "differs"
     assert "to install" not in done.stdout
+    assert "nothing that pip can install; whether it runs so: engineroom check" in done.stdout
 
 
 def test_a_wheel_for_another_python_may_be_on_the_index(declaring, pip_index, make_wheel):

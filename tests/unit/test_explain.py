@@ -240,11 +240,13 @@ CV2 = "class cv2:\n    imread = imdecode = staticmethod(lambda *_: None)\n"
         (CV2 + "picture = cv2.imdecode(b'')\nlen(picture)", "cv2.imdecode could not read"),
         ("{'a.png': 1}.read()", "a file field is a dict {name: file}"),
         ("io.BytesIO().shape", "an upload is a BytesIO"),
+        ("open(io.BytesIO())", "an upload is no file on disk"),
         ("a = np.zeros((3, 4))\na @ a", "shapes there: a float64 (3, 4)"),
         ("raise AssertionError('Torch not compiled with CUDA enabled')", "torch.cuda.is_available"),
         ("json.dumps(np.zeros(2))", "return the value itself"),
         ("[[1]].argmax()", "TfServingBaseService gives nested lists"),
         ("np.zeros(2).index(1)", "TfServingBaseService gives arrays"),
+        ("np.zeros(2).cpu()", "TfServingBaseService gives numpy arrays"),
     ],
 )
 def test_a_usual_failure_comes_with_advice(advise, body, words):

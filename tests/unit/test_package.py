@@ -55,7 +55,7 @@ def test_a_bare_model_file_is_a_package_without_script_and_config(tmp_path):
 def test_a_package_needs_neither_script_nor_config(tmp_path):
     (tmp_path / "model").mkdir()
     package = open_package(tmp_path)
-    assert (package.script, package.config, package.findings) == (None, {}, ())
+    assert (package.script, package.config, package.document.findings) == (None, {}, ())
 
 
 def test_the_name_is_that_of_the_folder_above_model(tmp_path):
@@ -147,7 +147,7 @@ def test_model_type_is_a_string_or_nothing(tmp_path, value, kind):
 
 def test_a_finding_prints_like_a_compiler_s(tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1,}')
-    shown = str(open_package(tmp_path).findings[0])
+    shown = str(open_package(tmp_path).document.findings[0])
     assert shown == f"{tmp_path / 'config.json'}:1:8: warning: trailing comma in JSON; ignored"
 
 

@@ -14,10 +14,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from engineroom.findings import Finding, Keys, Remark
 
+Places: TypeAlias = Mapping[Keys, tuple[int, int]]
+"""Where the name of each value begins in the text, and where the value does."""
 MAX_REPAIRS = 50
 """Missing marks and values in one file; with more it is something else than JSON."""
 MAX_DEPTH = 100
@@ -33,20 +35,16 @@ class Document:
     findings: tuple[Finding, ...] = ()
     """Repairs, in the order of their places."""
     text: str = ""
-    keys: Mapping[Keys, int] = dataclasses.field(default_factory=dict)
-    """Where the name of each member begins in ``text``."""
-    values: Mapping[Keys, int] = dataclasses.field(default_factory=dict)
-    """Where each value begins."""
-    twice: tuple[Keys, ...] = ()
-    """Members whose name has been used before in the same object."""
+    places: Places = dataclasses.field(default_factory=dict)
 
     def locate(self, remark: Remark) -> Finding:
         """The finding of ``remark``; what stands inside a string has the string's place."""
         keys = remark.keys
-        places = {**self.values, **self.keys} if remark.of_key else self.values
-        while keys and keys not in places:
+        while keys and keys not in self.places:
             keys = keys[:-1]
-        return _finding(self.path, remark.message, self.text, places.get(keys, 0), remark.level)
+        name, value = self.places.get(keys, (0, 0))
+        offset = name if remark.of_key else value
+        return _finding(self.path, remark.message, self.text, offset, remark.level)
 
 
 def read_config(path: Path) -> Document:
@@ -79,10 +77,9 @@ def _read(path: Path, text: str, findings: list[Finding]) -> Document:
         return Document(path, {}, (*findings, last), text)
     repairs = sorted(reader.repairs, key=lambda repair: repair[1])
     findings += [_finding(path, message, text, offset) for message, offset in repairs]
-    value, keys, values, twice = reader.value, reader.keys, reader.values, reader.twice
+    value, places = reader.value, reader.places
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        value, keys, values = value[0], _inside(keys), _inside(values)
-        twice = [where[1:] for where in twice]
+        value, places = value[0], {keys[1:]: place for keys, place in places.items() if keys}
         findings.append(_finding(path, "an object in a list; read as the object", text, 0))
     elif isinstance(value, str) and isinstance(inner := read_text(value), dict):
         value = inner
@@ -92,11 +89,7 @@ def _read(path: Path, text: str, findings: list[Finding]) -> Document:
         message = f"expected an object, got {kind}; the file is ignored"
         findings.append(_finding(path, message, text, 0))
         value = {}
-    return Document(path, value, tuple(findings), text, keys, values, tuple(twice))
-
-
-def _inside(places: Mapping[Keys, int]) -> dict[Keys, int]:
-    return {keys[1:]: offset for keys, offset in places.items() if keys}
+    return Document(path, value, tuple(findings), text, places)
 
 
 def _finding(path: Path, message: str, text: str, offset: int, level: str = "warning") -> Finding:
@@ -145,15 +138,13 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.repairs: list[tuple[str, int]] = []
         self.failure: tuple[str, int] | None = None
-        self.keys: dict[Keys, int] = {}
-        self.values: dict[Keys, int] = {}
-        self.twice: list[Keys] = []
+        self.places: dict[Keys, tuple[int, int]] = {}
         self.value: Any = None
         self._mended = 0
         self._tokens = self._split(text)
         try:
             self._next()
-            self.value = self._value(())
+            self.value = self._value((), self._offset)
             if self._token != END:
                 self._note("text after the end; ignored")
         except _UnreadableError as error:
@@ -201,10 +192,11 @@ class _Reader:
 
     # --- values
 
-    def _value(self, at: Keys) -> Any:
+    def _value(self, at: Keys, name: int) -> Any:
+        """``name`` is where the name of the value is, or the value where it has none."""
         if len(at) > MAX_DEPTH:
             self._give_up("it is nested too deeply")
-        self.values[at] = self._offset
+        self.places[at] = (name, self._offset)
         if self._kind == "string":
             return self._string()
         if self._kind == "word":
@@ -212,7 +204,7 @@ class _Reader:
         if self._token == "{":
             return self._object(at)
         if self._token == "[":
-            return [self._value((*at, index)) for index in self._members("]")]
+            return [self._value((*at, index), self._offset) for index in self._members("]")]
         if self._token in (",", "}", "]"):
             self._mend("missing value; read as null")
             return None
@@ -222,11 +214,10 @@ class _Reader:
         members: dict[str, Any] = {}
         for _ in self._members("}"):
             offset, key = self._offset, self._key()
-            where = (*at, key)
             if key in members:
-                self.twice.append(where)
-            self.keys[where] = offset
-            members[key] = self._value(where)
+                name = json.dumps(key, ensure_ascii=False)[:60]
+                self._note(f"{name} is there twice; read as the last one", offset)
+            members[key] = self._value((*at, key), offset)
         return members
 
     def _members(self, closing: str) -> Iterator[int]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.machinery
 import importlib.metadata
-import platform
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -30,14 +29,18 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from engineroom.distributions import (
+    PYTHON,
     alike,
     in_standard_library,
     module_of,
     on_platform,
     published,
 )
-from engineroom.package import CONFIG, Finding, Package
+from engineroom.findings import Finding, Keys, Reader, Remark, meant, named, shown, unknown
+from engineroom.package import Package
 
+Placed: TypeAlias = list[tuple[Any, Keys]]
+"""Values, and where they stand in config.json."""
 State: TypeAlias = Literal["satisfied", "differs", "missing", "unusable"]
 
 SDISTS = (".tar.gz", ".zip")
@@ -47,12 +50,15 @@ OPERATORS = {
     "atmost": "<=", "max": "<=", "le": "<=", "lte": "<=", "<=": "<=", "<": "<", "lt": "<",
     "~=": "~=", "!=": "!=",
 }  # fmt: skip
+RESTRAINTS = {"EXACT": "==", "ATLEAST": ">=", "ATMOST": "<="}
 ANY = {"", "*", "any", "latest", "none", "null"}
-KEYS = {
-    "package_name": ("package_name", "packagename", "name", "package"),
-    "package_version": ("package_version", "packageversion", "version"),
-    "restraint": ("restraint", "restraints", "constraint", "operator"),
-}
+PIP = re.compile(r"(python3? -m )?pip[\d.]*( install)?", re.IGNORECASE)
+GROUP = ("installer", "packages")
+PACKAGE = ("package_name", "package_version", "restraint")
+ALSO = {
+    "name": "package_name", "package": "package_name", "version": "package_version",
+    "constraint": "restraint", "operator": "restraint",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,144 +109,160 @@ class Status:
         return self.dependency.requirement(self.distribution or None)
 
 
-def findings(package: Package) -> list[Finding]:
-    """What is odd in ``dependencies``, and in one line what of it is not installed here."""
-    dependencies, found = declared(package)
-    problems = [s for s in compare(dependencies, package) if s.state != "satisfied"]
-    if problems:
-        listed = ", ".join(f"{s.dependency.declared} ({s.reason})" for s in problems)
-        if any(s.state == "missing" for s in problems):
-            advice = f"run: {command(package)} --install"
-        else:
-            advice = f"see: {command(package)}"
-        message = f"dependencies that are not here as declared: {listed}; {advice}"
-        found.append(Finding("warning", package.folder / CONFIG, message))
-    return found
+def absent(package: Package) -> list[Finding]:
+    """In one line what of ``dependencies`` is not installed here."""
+    problems = [s for s in compare(declared(package)[0], package) if s.state != "satisfied"]
+    if not problems:
+        return []
+    listed = ", ".join(f"{s.dependency.declared} ({s.reason})" for s in problems)
+    is_missing = any(s.state == "missing" for s in problems)
+    advice = f"run: {command(package)} --install" if is_missing else f"see: {command(package)}"
+    message = f"dependencies that are not here as declared: {listed}; {advice}"
+    return [package.document.locate(Remark(("dependencies",), message, of_key=True))]
 
 
-def command(package: Package) -> str:
-    """What a person types to see the plan."""
-    return f"engineroom deps {shlex.quote(str(package.file or package.root))}"
+def command(package: Package, name: str = "deps") -> str:
+    """What a person types to see the plan, or for another command of ours."""
+    return f"engineroom {name} {shlex.quote(str(package.file or package.root))}"
 
 
-def declared(package: Package) -> tuple[list[Dependency], list[Finding]]:
+def declared(package: Package) -> tuple[list[Dependency], list[Remark]]:
     """The declared packages in their order, and what was odd about how they are written."""
-    reader = _Reader(package)
-    reader.read(package.config.get("dependencies"))
-    return reader.dependencies, reader.findings
+    reader = _Reader()
+    return list(reader.read(package.config.get("dependencies"), package.folder)), reader.remarks
 
 
-class _Reader:
-    """Nothing in it stops a package: what cannot be read is a finding."""
+class _Reader(Reader):
+    """Nothing in it stops a package: what cannot be read is remarked."""
 
-    def __init__(self, package: Package) -> None:
-        self.folder = package.folder
-        self.dependencies: list[Dependency] = []
-        self.findings: list[Finding] = []
-        self.group = 0
-
-    def odd(self, message: str) -> None:
-        """Note what was read otherwise than it is written."""
-        place = f"dependencies, group {self.group}" if self.group else "dependencies"
-        self.findings.append(Finding("warning", self.folder / CONFIG, f"{place}: {message}"))
-
-    def read(self, value: Any) -> None:
+    def read(self, value: Any, folder: Path) -> Iterator[Dependency]:
         """``value`` is whatever config.json has."""
-        if value is None:
-            return
-        if not isinstance(value, list):
-            self.odd(f"expected a list of groups, got {_kind(value)}; read as its only group")
-            value = [value]
-        for self.group, group in enumerate(value, 1):
-            for order, entry in enumerate(self.packages(group), 1):
-                if dependency := self.dependency(order, entry):
-                    self.dependencies.append(dependency)
+        for number, packages in enumerate(self.groups(value, ("dependencies",)), 1):
+            for order, (entry, at) in enumerate(packages, 1):
+                text, specifier = self.package(entry, at)
+                if text:
+                    dependency = Dependency(number, order, f"{text}{specifier}")
+                    yield _resolved(dependency, text, specifier, folder)
 
-    def packages(self, group: Any) -> list[Any]:
+    def groups(self, value: Any, at: Keys) -> list[Placed]:
+        """The packages of each group."""
+        groups = _listed(value, at) if isinstance(value, list) else [(value, at)]
+        if any(_has(group, GROUP) for group, _ in groups):
+            if not isinstance(value, list):
+                self.remark(at, '"dependencies" should be a list of groups; read as one of this')
+            return [self.packages(group, where) for group, where in groups]
+        if value not in (None, []):
+            wanted = 'a list of objects with "installer" and "packages"'
+            self.remark(at, f'"dependencies" should be {wanted}; read as the packages of one')
+        return [_each(value, at)]
+
+    def packages(self, group: Any, at: Keys) -> Placed:
         """The packages of one group."""
-        if not isinstance(group, dict) or ("packages" not in group and self.field(group, "name")):
-            self.odd(f"expected installer and packages, got {_kind(group)}; read as packages")
-            return self.listed(group)
-        installer = str(group.get("installer") or "pip").strip()
-        if not re.fullmatch(r"(python3? -m )?pip[\d.]*( install)?", installer, re.IGNORECASE):
-            self.odd(f"installer {installer!r} is not pip; its packages are read as pip's")
-        if "packages" not in group:
-            self.odd("no packages; ignored")
-        packages = group.get("packages")
-        if isinstance(packages, list) or packages is None:
-            if texts := [entry for entry in packages or [] if isinstance(entry, str)]:
-                self.odd(
-                    f"expected objects with a package_name, got {texts[0]!r}; read as the name"
-                )
-            return packages or []
-        self.odd(f"expected packages as a list, got {_kind(packages)}; read as well as possible")
-        return self.listed(packages)
+        if not _has(group, GROUP):
+            self.remark(at, 'a group has "installer" and "packages"; read as its packages')
+            return _each(group, at)
+        fields = self.fields(group, at, GROUP)
+        installer, where = fields.get("installer", ("pip", at))
+        if not PIP.fullmatch(str(installer or "pip").strip()):
+            self.remark(where, f"the installer is pip, not {shown(installer)}; read as pip")
+        packages, where = fields.get("packages", (None, at))
+        if not isinstance(packages, list):
+            read = "read as one" if packages else "ignored"
+            self.remark(where, f'"packages" should be a list, not {shown(packages)}; {read}')
+        elif texts := [found for found in _listed(packages, where) if isinstance(found[0], str)]:
+            text, place = texts[0]
+            message = f'an object with "package_name" should be here, not {shown(text)}'
+            self.remark(place, f"{message}; read as the name")
+        return _each(packages, where)
 
-    def listed(self, value: Any) -> list[Any]:
-        """Packages that were not written as a list: one alone, or versions by name."""
-        if isinstance(value, list):
-            return value
-        if isinstance(value, dict) and not self.field(value, "name"):
-            return [{"package_name": name, "package_version": value[name]} for name in value]
-        return [value]
+    def fields(
+        self, node: dict[Any, Any], at: Keys, known: tuple[str, ...]
+    ) -> dict[str, tuple[Any, Keys]]:
+        """Values and their places by the contract's names; what it does not know is remarked."""
+        keys = self.named(node, at, known, ALSO)
+        self.remarks += unknown(node, at, keys.values())
+        return {name: (node[key], (*at, key)) for name, key in keys.items()}
 
-    def field(self, entry: Any, key: str) -> Any:
-        """A field of a package under one of its spellings."""
-        if not isinstance(entry, dict):
-            return None
-        written = {str(k).strip().lower().replace("-", "_"): v for k, v in entry.items()}
-        names = next(names for wanted, names in KEYS.items() if wanted.endswith(key))
-        return next((written[name] for name in names if name in written), None)
-
-    def dependency(self, order: int, entry: Any) -> Dependency | None:
-        """One package; None, with a finding, where there is no name in it."""
-        name = entry if isinstance(entry, str) else self.field(entry, "name")
+    def package(self, entry: Any, at: Keys) -> tuple[str, SpecifierSet]:
+        """Name and version of one package; no name, and a remark, where there is none."""
+        fields = {"package_name": (entry, at)}
+        if isinstance(entry, dict):
+            fields = self.fields(entry, at, PACKAGE)
+        name, where = fields.get("package_name", (None, at))
+        if not isinstance(name, str) and entry is not None:
+            message = f'"package_name" should be text, not {shown(name)}; ignored'
+            self.remark(where, message)
         if not isinstance(name, str) or not name.strip():
-            if entry not in (None, "", {}) and name != "":
-                self.odd(f"package {order}: expected a package_name, got {_kind(entry)}; ignored")
-            return None
-        return self.named(order, name.strip(), self.specifier(name.strip(), entry))
+            return "", SpecifierSet()
+        return name.strip(), self.specifier(fields)
 
-    def specifier(self, name: str, entry: Any) -> SpecifierSet:
+    def specifier(self, fields: Mapping[str, tuple[Any, Keys]]) -> SpecifierSet:
         """``package_version`` and ``restraint`` as pip writes them."""
-        version = str(self.field(entry, "version") or "").strip()
-        restraint = str(self.field(entry, "restraint") or "").strip()
+        given, at = fields.get("package_version", ("", ()))
+        version = str(given or "").strip()
         if version.lower() in ANY:
             return SpecifierSet()
-        operator = OPERATORS.get(re.sub(r"[\s_-]", "", restraint.lower()))
-        if version[0] in "=<>!~":
-            operator = ""
-        elif operator is None:
-            given = f"restraint {restraint!r}" if restraint else "a package_version, no restraint"
-            self.odd(f"{name}: {given}; read as EXACT (there are EXACT, ATLEAST, ATMOST)")
-            operator = "=="
+        if not isinstance(given, str):
+            message = f'"package_version" should be text, not {shown(given)}: 1.10 would be 1.1'
+            self.remark(at, message)
+        has_operator = version[0] in "=<>!~"
+        operator = "" if has_operator else self.operator(*fields.get("restraint", ("", at)))
         if operator not in ("==", "!=", ""):
             version = version.removesuffix(".*")
         version = re.sub(r"^=(?!=)", "==", version)
         try:
             return SpecifierSet(operator + version)
         except InvalidSpecifier:
-            self.odd(f"{name}: {version!r} is not a version; read as any")
+            self.remark(at, f"{shown(version)} is not a version; read as any")
             return SpecifierSet()
 
-    def named(self, order: int, text: str, specifier: SpecifierSet) -> Dependency:
-        """A package by name, by file or by URL."""
-        dependency = Dependency(self.group, order, f"{text}{specifier}")
-        if "://" in text:
-            return _at_url(dependency, text)
-        if text.lower().endswith((".whl", ".egg", *SDISTS)):
-            return _in_file(dependency, text, self.folder)
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            self.odd(f"{text!r} is not the name of a package")
-            return dataclasses.replace(dependency, why_not="not the name of a package")
-        return _by_name(dependency, requirement, requirement.specifier & specifier)
+    def operator(self, restraint: Any, at: Keys) -> str:
+        """The operator that ``restraint`` is, or means."""
+        written = re.sub(r"[\s_-]", "", str(restraint or "").lower())
+        operator, level = OPERATORS.get(written), "note"
+        if not written:
+            self.remark(at, '"package_version" without "restraint"; read as EXACT', level)
+        elif operator is None:
+            operator, level = RESTRAINTS[meant(written, RESTRAINTS) or "EXACT"], "warning"
+        operator = operator or "=="
+        if written and str(restraint) not in RESTRAINTS:
+            read = {sign: word for word, sign in RESTRAINTS.items()}.get(operator, operator)
+            message = f"a restraint is EXACT, ATLEAST or ATMOST, not {shown(restraint)}"
+            self.remark(at, f"{message}; read as {read}", level)
+        return operator
 
 
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: f"the text {value!r}", type(None): "null"}
-    return kinds.get(type(value), f"{value!r}")[:80]
+def _has(node: Any, known: tuple[str, ...]) -> bool:
+    """Whether ``node`` is an object with one of the ``known`` keys, however it is written."""
+    return isinstance(node, dict) and bool(named(node, known, ALSO))
+
+
+def _listed(values: list[Any], at: Keys) -> Placed:
+    return [(value, (*at, index)) for index, value in enumerate(values)]
+
+
+def _each(value: Any, at: Keys) -> Placed:
+    """The packages in ``value``, a list or one of them, or an object of versions by name."""
+    if isinstance(value, list):
+        return [found for entry, place in _listed(value, at) for found in _each(entry, place)]
+    if isinstance(value, dict) and not _has(value, (*GROUP, *PACKAGE)):
+        return [({"package_name": key, "package_version": value[key]}, (*at, key)) for key in value]
+    return [(value, at)]
+
+
+def _resolved(
+    dependency: Dependency, text: str, specifier: SpecifierSet, folder: Path
+) -> Dependency:
+    """A package by URL, by file or by name."""
+    if "://" in text:
+        return _at_url(dependency, text)
+    if text.lower().endswith((".whl", ".egg", *SDISTS)):
+        return _in_file(dependency, text, folder)
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return dataclasses.replace(dependency, why_not="not the name of a package")
+    return _by_name(dependency, requirement, requirement.specifier & specifier)
 
 
 def _by_name(
@@ -297,8 +319,8 @@ def _read_name(file: Path) -> tuple[str, str, str | None]:
             name, version, _, tags = parse_wheel_filename(file.name)
             if tags & set(sys_tags()):
                 return name, version.public, None
-            names = ", ".join(sorted(map(str, tags))[:3])
-            return name, version.public, f"built for {names}; this is {_here()}"
+            names, here = ", ".join(sorted(map(str, tags))[:3]), next(sys_tags()).platform
+            return name, version.public, f"built for {names}; this is {PYTHON} ({here})"
         if file.name.lower().endswith(SDISTS):
             name, version = parse_sdist_filename(file.name)
             return name, version.public, None
@@ -307,11 +329,6 @@ def _read_name(file: Path) -> tuple[str, str, str | None]:
     except InvalidWheelFilename:
         return "", "", "not the name of a wheel: name-version-python-abi-platform.whl"
     return "", "", "an egg, which pip does not install"
-
-
-def _here() -> str:
-    first = next(sys_tags())
-    return f"Python {'.'.join(platform.python_version_tuple()[:2])} ({first.platform})"
 
 
 def _at_url(dependency: Dependency, text: str) -> Dependency:

@@ -6,9 +6,13 @@ own distribution, as most are.
 
 from __future__ import annotations
 
+import platform
 import sys
 
 from packaging.utils import canonicalize_name
+
+PYTHON = f"Python {'.'.join(platform.python_version_tuple()[:2])}"
+"""The one that runs here."""
 
 # Modules whose distribution has another name. Source: the projects' own install pages.
 MODULES = {

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from engineroom.apis import Api, read_apis
-from engineroom.config import read_config
+from engineroom.config import Document, read_config
 from engineroom.errors import PackageError
-from engineroom.findings import Finding as Finding
 
 SCRIPT = "customize_service.py"
 CONFIG = "config.json"
@@ -32,10 +31,15 @@ class Package:
     folder: Path
     """Where the model, the script and ``config.json`` are."""
     script: Path | None
+    document: Document
+    """The config.json, with the places of what is in it."""
     file: Path | None = None
     """The model file, when the user named one instead of a folder."""
-    config: dict[str, Any] = dataclasses.field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What config.json holds; empty where there is none."""
+        return self.document.value
 
     @property
     def name(self) -> str:
@@ -112,16 +116,14 @@ def open_package(path: str | os.PathLike[str]) -> Package:
             raise PackageError(
                 f"{path}: name the package's folder, not a file in it: {place.parent}"
             )
-        return Package(root=place.parent, folder=place.parent, script=None, file=place)
+        return Package(place.parent, place.parent, None, Document(place, {}), file=place)
     folder = _model_folder(place)
     script = folder / SCRIPT
-    config = read_config(folder / CONFIG)
     return Package(
         root=folder.parent if folder.name == "model" else folder,
         folder=folder,
         script=script if script.is_file() else None,
-        config=config.value,
-        findings=config.findings,
+        document=read_config(folder / CONFIG),
     )
 
 

@@ -29,7 +29,7 @@ def line_of(function: Any, package: Package) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None or not package.owns(code.co_filename):
         return getattr(function, "__module__", None) or type(function).__name__
-    return f"{_shown(code.co_filename, package)}:{code.co_firstlineno}"
+    return f"{package.relative(code.co_filename)}:{code.co_firstlineno}"
 
 
 def kept_state(cls: type, package: Package) -> str | None:
@@ -44,7 +44,7 @@ def kept_state(cls: type, package: Package) -> str | None:
         found = next(_kept(node, is_method), None) if node is not None else None
         if found is not None:
             line, what = found
-            file = _shown(function.__code__.co_filename, package)
+            file = package.relative(function.__code__.co_filename)
             return f"{file}:{line}: {function.__name__} keeps {what}"
     return None
 
@@ -120,7 +120,3 @@ def _changed(call: ast.Call, me: str) -> str:
 
 def _is(arguments: list[ast.expr], me: str) -> bool:
     return any(isinstance(argument, ast.Name) and argument.id == me for argument in arguments)
-
-
-def _shown(file: str, package: Package) -> str:
-    return file.removeprefix(str(package.folder)).lstrip("/")

@@ -17,7 +17,7 @@ log = logging.getLogger("engineroom")
 
 @hookimpl
 def before_load(package: Package, device: str) -> None:
-    for finding in (*package.findings, *dependencies.findings(package)):
+    for finding in (*package.document.findings, *dependencies.absent(package)):
         log.warning("%s", finding)
     log.info("loading %s (device: %s)", package.file or package.folder, device)
 

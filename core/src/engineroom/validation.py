@@ -18,8 +18,9 @@ import jsonschema
 import jsonschema.validators
 from jsonschema.exceptions import ValidationError, best_match
 
-from engineroom.apis import Api, shown
+from engineroom.apis import Api
 from engineroom.errors import RequestSchemaError
+from engineroom.findings import shown
 from engineroom.package import CONFIG, Package
 from engineroom.values import is_upload
 

@@ -77,15 +77,8 @@ def _function(fault: Fault) -> ast.AST:
     return ast.Module([], [])
 
 
-def _upload(fault: Fault) -> Iterator[str]:
-    """A file field is a dict of files, and a file is no path and no array."""
-    message = str(fault.origin)
-    if re.search(r"'dict' object has no attribute '(read|getvalue|seek|tell|getbuffer)'", message):
-        yield "a file field is a dict {name: file}: for name, file in data[KEY].items(): …"
-    if "BytesIO" in message and re.search(r"has no attribute|not subscriptable", message):
-        yield "an upload is a BytesIO: read it (file.read()), or open it (Image.open(file))"
-    if "BytesIO" in message and re.search(r"path|os\.PathLike|filename|file name", message):
-        yield "an upload is no file on disk: give the reader file.read(), or the file itself"
+def _read(fault: Fault) -> Iterator[str]:
+    """An upload that has been read before."""
     for name, value in fault.variables():
         if isinstance(value, io.BytesIO) and _is_read(value) and _names(fault, name):
             yield f"{name!r} has been read to its end already: {name}.seek(0) before"
@@ -148,15 +141,6 @@ def _shape(fault: Fault) -> Iterator[str]:
         yield "the first dimension is the batch: for one picture, picture[None] or unsqueeze(0)"
 
 
-def _cuda(fault: Fault) -> Iterator[str]:
-    """A script that insists on a GPU, on a machine without one."""
-    if re.search(r"CUDA|cuda|NVIDIA driver", str(fault.origin)):
-        yield (
-            "no CUDA device here: in the script, device = torch.device('cuda' if "
-            "torch.cuda.is_available() else 'cpu'), and torch.load(path, map_location=device)"
-        )
-
-
 def _file(fault: Fault) -> Iterator[str]:
     """A file that is not there: where it was looked for, and what has such a name."""
     error = fault.origin
@@ -175,22 +159,48 @@ def _file(fault: Fault) -> Iterator[str]:
         yield "find it from the script: os.path.join(os.path.dirname(__file__), NAME)"
 
 
-def _json(fault: Fault) -> Iterator[str]:
-    if "is not JSON serializable" in str(fault.origin):
-        yield "return the value itself: numpy values and tensors become JSON by themselves"
+def _said(fault: Fault) -> Iterator[str]:
+    """What follows from the message alone."""
+    for pattern, words in SAID:
+        if re.search(pattern, str(fault.origin)):
+            yield words.format(parent=fault.parent or "the parent class")
 
 
-def _parent(fault: Fault) -> Iterator[str]:
-    """What the other parent classes' ``_inference`` gives, used on this one's."""
-    message = str(fault.origin)
-    parent = fault.parent or "the parent class"
-    if re.search(r"'list' object has no attribute '(shape|argmax|astype|max|reshape)'", message):
-        yield f"{parent} gives nested lists, and not arrays: np.asarray(data[NAME])"
-    if re.search(r"ndarray' object has no attribute '(index|append|extend)'", message):
-        yield f"{parent} gives arrays, and not lists: data[NAME].tolist()"
-    if re.search(r"ndarray' object has no attribute '(cpu|detach|numpy)'", message):
-        yield f"{parent} gives numpy arrays, and not tensors: the array is there already"
-
-
+SAID = (
+    (
+        r"'dict' object has no attribute '(read|getvalue|seek|tell|getbuffer)'",
+        "a file field is a dict {{name: file}}: for name, file in data[KEY].items(): …",
+    ),
+    (
+        r"BytesIO.*(has no attribute|not subscriptable)",
+        "an upload is a BytesIO: read it (file.read()), or open it (Image.open(file))",
+    ),
+    (
+        r"(?s)^(?=.*BytesIO).*(path|os\.PathLike|filename|file name)",
+        "an upload is no file on disk: give the reader file.read(), or the file itself",
+    ),
+    (
+        r"CUDA|cuda|NVIDIA driver",
+        "no CUDA device here: in the script, device = torch.device('cuda' if "
+        "torch.cuda.is_available() else 'cpu'), and torch.load(path, map_location=device)",
+    ),
+    (
+        r"is not JSON serializable",
+        "return the value itself: numpy values and tensors become JSON by themselves",
+    ),
+    # What the other parent classes' _inference gives, used on this one's.
+    (
+        r"'list' object has no attribute '(shape|argmax|astype|max|reshape)'",
+        "{parent} gives nested lists, and not arrays: np.asarray(data[NAME])",
+    ),
+    (
+        r"ndarray' object has no attribute '(index|append|extend)'",
+        "{parent} gives arrays, and not lists: data[NAME].tolist()",
+    ),
+    (
+        r"ndarray' object has no attribute '(cpu|detach|numpy)'",
+        "{parent} gives numpy arrays, and not tensors: the array is there already",
+    ),
+)
 Rule = Callable[[Fault], Iterator[str]]
-RULES: tuple[Rule, ...] = (_key, _upload, _nothing, _shape, _cuda, _file, _json, _parent)
+RULES: tuple[Rule, ...] = (_key, _said, _read, _nothing, _shape, _file)

@@ -18,11 +18,12 @@ import click
 from engineroom import dependencies, startup_log
 from engineroom.devices import settle
 from engineroom.errors import LOAD_FAILED, LoadError, RequestError
+from engineroom.findings import Finding
 from engineroom.hosting import run_apart
 from engineroom.kinds import counted
 from engineroom.logs import configure, standard_error
 from engineroom.model import Model
-from engineroom.package import Finding, Package, open_package
+from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
 from engineroom.settings import Settings
 from engineroom.tools.config_lint import lint_config
@@ -49,7 +50,7 @@ def about_package(package: Package, _registry: Registry) -> Iterator[str]:
 
 def about_dependencies(package: Package, _registry: Registry) -> Iterable[Finding]:
     """What config.json declares and this environment lacks."""
-    return dependencies.findings(package)
+    return dependencies.absent(package)
 
 
 def about_engine(model: Model) -> Iterator[str]:
@@ -103,9 +104,9 @@ def check_package(
     ``request``: a form, or a body to decode, that is tried once.
     """
     configure(settings, quiet=True)
-    warnings = Warnings()
+    warnings: list[str] = []
     try:
-        with warnings:
+        with _warnings() as warnings:
             package, registry = open_package(path), Registry(settings)
             registry.manager.unregister(startup_log)  # it would report the findings again
             for section in BEFORE:
@@ -115,12 +116,12 @@ def check_package(
             with contextlib.redirect_stdout(standard_error()):
                 run_apart(model.load)
     except LoadError as error:
-        _tell(warnings.lines())
+        _tell(warnings)
         if settings.debug:
             click.echo("".join(traceback.format_exception(error)))
         _tell([row("verdict", f"will not run: {error}")])
         return LOAD_FAILED
-    _tell(warnings.lines())
+    _tell(warnings)
     for about in AFTER:
         _tell(about(model))
     refusal = _try(model, request) if request is not None else None
@@ -161,23 +162,14 @@ def _tell(lines: Iterable[Finding | str]) -> None:
         click.echo(line)
 
 
-class Warnings(logging.Handler):
-    """Collects what a load warns of, for its place in the report instead of the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def lines(self) -> Iterator[str]:
-        """A line of the report for each."""
-        return (row("warning", message) for message in self.messages)
-
-    def __enter__(self) -> None:
-        logger = logging.getLogger("engineroom")
-        self._before, logger.handlers = logger.handlers, [self]
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("engineroom").handlers = self._before
+@contextlib.contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Lines of the report for what a load warns of, in place of the log's."""
+    lines: list[str] = []
+    logger, handler = logging.getLogger("engineroom"), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(row("warning", record.getMessage()))  # type: ignore[method-assign]
+    before, logger.handlers = logger.handlers, [handler]
+    try:
+        yield lines
+    finally:
+        logger.handlers = before

@@ -8,16 +8,16 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engineroom.apis import meant, read_apis, shown
-from engineroom.config import Document, read_config, read_text
+from engineroom.apis import read_apis
+from engineroom.dependencies import declared
+from engineroom.distributions import PYTHON
 from engineroom.engine import Engine
 from engineroom.errors import EngineError, ScriptError
-from engineroom.findings import Finding, Keys, Remark
-from engineroom.package import CONFIG, Package
+from engineroom.findings import Finding, Remark, meant, shown, unknown
+from engineroom.package import Package
 from engineroom.plugins import CONTAINERS, Registry
 from engineroom.scripting import imported_parent
 
@@ -30,14 +30,11 @@ TYPES = (
     "XGBoost", "Image", "Custom", "Template", "AutoModel",
 )  # fmt: skip
 METRICS = ("f1", "recall", "precision", "accuracy")
-GROUP = ("installer", "packages")
-PACKAGE = ("package_name", "package_version", "restraint")
-RESTRAINTS = ("EXACT", "ATLEAST", "ATMOST")
 HEALTH = (
     "url", "protocol", "initial_delay_seconds", "timeout_seconds", "check_method", "command",
     "period_seconds", "failure_threshold",
 )  # fmt: skip
-PYTHON = re.compile(r"(?:python|py)[-_]?(\d+(?:\.\d+)*)", re.IGNORECASE)
+PYTHONS = re.compile(r"(?:python|py)[-_]?(\d+(?:\.\d+)*)", re.IGNORECASE)
 FRAMEWORK = re.compile(
     r"(?<![a-z])(tensorflow|tf|pytorch|torch|mindspore|xgboost|sklearn|scikit[-_]learn|spark|"
     r"mxnet|caffe)[-_]?(\d+(?:\.\d+)*)",
@@ -53,43 +50,24 @@ PLACES = re.compile(r"(cuda|cann)[-_]?(\d+(?:\.\d+)*)|(gpu)|(aarch64|x86_64)", r
 
 def lint_config(package: Package, registry: Registry) -> list[Finding]:
     """The findings in the config.json of ``package``, in the order of its lines."""
-    if package.file:
-        return []
-    document = read_config(package.folder / CONFIG)
+    document = package.document
     if not document.value:
         return list(document.findings)
     remarks = [
-        *_twice(document),
         *_top(document.value),
         *_model_type(package, registry),
         *_runtime(document.value.get("runtime"), registry),
         *_metrics(document.value.get("metrics")),
         *read_apis(document.value)[1],
-        *_dependencies(document.value.get("dependencies")),
+        *declared(package)[1],
         *_image(document.value),
     ]
     found = [*document.findings, *map(document.locate, remarks)]
     return sorted(found, key=lambda finding: (finding.line or 0, finding.column or 0))
 
 
-def _twice(document: Document) -> Iterator[Remark]:
-    for keys in document.twice:
-        yield Remark(keys, f"{shown(keys[-1])} is there twice; read as the last one", of_key=True)
-
-
-def _unknown(node: dict[str, Any], at: Keys, known: tuple[str, ...]) -> Iterator[Remark]:
-    for key in node:
-        if key in known or key == "$schema":
-            continue
-        near = meant(key, known)
-        hint, level = (f"; did you mean {shown(near)}?", "warning") if near else ("", "note")
-        yield Remark(
-            (*at, key), f"{shown(key)} is no key of the contract; ignored{hint}", level, True
-        )
-
-
 def _top(config: dict[str, Any]) -> Iterator[Remark]:
-    yield from _unknown(config, (), KEYS)
+    yield from unknown(config, (), KEYS)
     algorithm = config.get("model_algorithm")
     if algorithm is not None and not isinstance(algorithm, str):
         message = f'"model_algorithm" should be text, not {shown(algorithm)}; ignored'
@@ -174,22 +152,18 @@ def _runtime(value: Any, registry: Registry) -> Iterator[Remark]:
     if gaps:
         message = f'"runtime" {shown(value)} is not what runs here: {"; ".join(gaps)}'
         yield Remark(("runtime",), message, "note")
-    elif not PYTHON.search(value) and not FRAMEWORK.search(value):
-        message = f'"runtime" {shown(value)} names no version that is known; {_here()} runs'
+    elif not PYTHONS.search(value) and not FRAMEWORK.search(value):
+        message = f'"runtime" {shown(value)} names no version that is known; {PYTHON} runs'
         yield Remark(("runtime",), message)
 
 
-def _here() -> str:
-    return f"Python {sys.version_info.major}.{sys.version_info.minor}"
-
-
 def _python_gap(runtime: str) -> Iterator[str]:
-    match = PYTHON.search(runtime)
+    match = PYTHONS.search(runtime)
     if match is None:
         return
     asked = match[1] if "." in match[1] or len(match[1]) == 1 else f"{match[1][0]}.{match[1][1:]}"
     if not _is_version(asked, platform.python_version()):
-        yield f"Python {asked} is asked for, and {_here()} runs"
+        yield f"Python {asked} is asked for, and {PYTHON} runs"
 
 
 def _framework_gaps(runtime: str, registry: Registry) -> Iterator[str]:
@@ -228,69 +202,14 @@ def _metrics(value: Any) -> Iterator[Remark]:
     if not isinstance(value, dict):
         yield Remark(("metrics",), f'"metrics" should be an object, not {shown(value)}; ignored')
         return
-    yield from _unknown(value, ("metrics",), METRICS)
+    yield from unknown(value, ("metrics",), METRICS)
     for key, number in value.items():
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            if not 0 <= number <= 1 and key in METRICS:
-                message = f"{shown(key)} is {number}; the platform shows shares from 0 to 1"
-                yield Remark(("metrics", key), message, "note")
-            continue
-        text = read_text(number.strip().rstrip("%")) if isinstance(number, str) else None
-        is_number = isinstance(text, int | float) and not isinstance(text, bool)
-        read = "the number in it" if is_number else "none"
-        message = f"{shown(key)} should be a number, not {shown(number)}; read as {read}"
-        yield Remark(("metrics", key), message)
-
-
-# --- dependencies
-
-
-def _dependencies(value: Any) -> Iterator[Remark]:
-    at: Keys = ("dependencies",)
-    if value is None:
-        return
-    if not isinstance(value, list):
-        yield Remark(at, f'"dependencies" should be a list of groups, not {shown(value)}')
-        return
-    for index, group in enumerate(value):
-        if not isinstance(group, dict):
-            message = f"expected an object with installer and packages, not {shown(group)}"
-            yield Remark((*at, index), message)
-            continue
-        yield from _unknown(group, (*at, index), GROUP)
-        if str(group.get("installer", "pip")).strip().lower() != "pip":
-            message = f"the installer is pip, not {shown(group['installer'])}; read as pip"
-            yield Remark((*at, index, "installer"), message)
-        packages = group.get("packages")
-        if not isinstance(packages, list):
-            message = f'"packages" should be a list, not {shown(packages)}'
-            yield Remark((*at, index, "packages"), message)
-            continue
-        for number, package in enumerate(packages):
-            yield from _package(package, (*at, index, "packages", number))
-
-
-def _package(node: Any, at: Keys) -> Iterator[Remark]:
-    if not isinstance(node, dict):
-        yield Remark(at, f'expected an object with "package_name", not {shown(node)}')
-        return
-    yield from _unknown(node, at, PACKAGE)
-    name, version = node.get("package_name"), node.get("package_version")
-    if not isinstance(name, str) or not name.strip():
-        what = "is not there" if name is None else f"should be text, not {shown(name)}"
-        yield Remark((*at, "package_name"), f'"package_name" {what}')
-    if version is not None and not isinstance(version, str):
-        message = f'"package_version" should be text, not {shown(version)}: 1.10 would be 1.1'
-        yield Remark((*at, "package_version"), message)
-    restraint = node.get("restraint")
-    if restraint in (None, ""):
-        if version not in (None, ""):
-            message = '"package_version" without "restraint"; read as EXACT'
-            yield Remark((*at, "package_version"), message, "note")
-    elif restraint not in RESTRAINTS:
-        near = meant(str(restraint), RESTRAINTS) or "EXACT"
-        message = f"a restraint is EXACT, ATLEAST or ATMOST, not {shown(restraint)}"
-        yield Remark((*at, "restraint"), f"{message}; read as {near}")
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            message = f"{shown(key)} should be a number, not {shown(number)}; ignored"
+            yield Remark(("metrics", key), message)
+        elif not 0 <= number <= 1 and key in METRICS:
+            message = f"{shown(key)} is {number}; the platform shows shares from 0 to 1"
+            yield Remark(("metrics", key), message, "note")
 
 
 # --- what only container images have
@@ -299,7 +218,7 @@ def _package(node: Any, at: Keys) -> Iterator[Remark]:
 def _image(config: dict[str, Any]) -> Iterator[Remark]:
     kind, health = str(config.get("model_type", "")).lower(), config.get("health")
     if isinstance(health, dict):
-        yield from _unknown(health, ("health",), HEALTH)
+        yield from unknown(health, ("health",), HEALTH)
     for key in ("health", "swr_location"):
         if config.get(key) not in (None, "") and kind not in ("image", "custom"):
             message = f'"{key}" is of container images only; ignored'

@@ -17,13 +17,14 @@ import click
 from packaging.version import Version
 
 from engineroom.dependencies import Dependency, Status, command, compare, declared
-from engineroom.package import Finding, Package, open_package
+from engineroom.distributions import PYTHON
+from engineroom.findings import Finding
+from engineroom.package import Package, open_package
 from engineroom.tools.environment import Environment, look_into, prepare, this_environment
 from engineroom.tools.index import Availability, Offer, ask
 
 LAST_LINES = 12
 PROGRESS = ("Collecting", "Downloading", "Building", "Installing", "Successfully")
-PYTHON = f"Python {'.'.join(platform.python_version_tuple()[:2])}"
 UNASKED = Offer(unknown="not asked")
 SHOWN = {"satisfied": "ok", "unusable": "no"}
 
@@ -121,7 +122,8 @@ def make_plan(
     package: Package, environment: Environment, offline: bool = False, nearest: bool = False
 ) -> Plan:
     """Compare, and ask the index for what is not satisfied."""
-    dependencies, findings = declared(package)
+    dependencies, remarks = declared(package)
+    findings = [package.document.locate(one) for one in remarks if one.level == "warning"]
     importlib.invalidate_caches()  # pip may just have been here
     statuses = compare(dependencies, package, environment.path)
     asked = {s.dependency.name: s.dependency.specifier for s in statuses if _is_for_the_index(s)}
@@ -156,7 +158,7 @@ def print_dependencies(
         SettingError: a folder for the venv that is none.
     """
     package = open_package(path)
-    say = click.echo if not as_json else _say_nothing
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
     environment = (look_into(venv) if venv else None) or this_environment()
     if install and venv:
         environment, done = prepare(venv)
@@ -172,10 +174,6 @@ def print_dependencies(
     if as_json:
         click.echo(json.dumps(_as_json(plan, failure), indent=2, ensure_ascii=False))
     return plan.is_satisfied and not failure
-
-
-def _say_nothing(_: str) -> None:
-    """For those who want JSON."""
 
 
 def carry_out(plan: Plan, say: Callable[[str], None]) -> str:
@@ -249,6 +247,9 @@ def _commands(plan: Plan, venv: Path | None) -> list[str]:
         lines += [f"  {shlex.join(arguments)}" for _, arguments in commands]
         where = f" --venv {shlex.quote(str(venv))}" if venv else ""
         lines.append(f"or all of it: {command(plan.package)} --install{where}")
+    elif not plan.is_satisfied:
+        check = command(plan.package, "check")
+        lines += ["", f"nothing that pip can install; whether it runs so: {check}"]
     left = [step for step in plan.steps if step.nearest and step.status.state == "missing"]
     if any(not step.takes_nearest for step in left):
         lines.append("with the nearest versions of what cannot be had as declared: --nearest")

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from engineroom.package import Finding, Package
+from engineroom.findings import Finding
+from engineroom.package import Package
 
 ASK = "getattr(value, name)"
 

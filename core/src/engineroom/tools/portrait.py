@@ -5,6 +5,7 @@ Where :mod:`engineroom.kinds` may go into an error answer, this shows values.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -55,11 +56,7 @@ def text_of(parts: list[Part], indent: str) -> Iterator[str]:
     width = max((2 * part.depth + len(part.label) for part in parts if part.label), default=0)
     for part in parts:
         label = "  " * part.depth + part.label
-        yield (
-            f"{indent}{label.ljust(width)}  {part.words}".rstrip()
-            if width
-            else (indent + part.words)
-        )
+        yield f"{indent}{label.ljust(width)}{'  ' if width else ''}{part.words}".rstrip()
 
 
 def _parts(value: Any, label: str, depth: int) -> Iterator[Part]:
@@ -68,7 +65,13 @@ def _parts(value: Any, label: str, depth: int) -> Iterator[Part]:
         yield Part(depth, label, f"1 file {name!r}, {file_words(file)}")
         return
     inside = list(_inside(value)) if depth < MAX_DEPTH else []
-    yield Part(depth, label, head_of(value) if inside else words_of(value))
+    if not inside:
+        words = words_of(value)
+    elif is_upload(value):
+        words = f"{len(value)} files"
+    else:
+        words = f"{type(value).__name__} of {len(value)}"
+    yield Part(depth, label, words)
     for name, item in inside[:MAX_PARTS]:
         yield from _parts(item, name, depth + 1)
     if len(inside) > MAX_PARTS:
@@ -84,12 +87,6 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         shown = 0 if simple else MAX_PARTS + 1
         for i, item in enumerate(value[:shown]):
             yield f"[{i}]", item
-
-
-def head_of(value: Any) -> str:
-    """What holds the parts that follow."""
-    name = "files" if is_upload(value) else type(value).__name__
-    return f"{len(value)} {name}" if is_upload(value) else f"{name} of {len(value)}"
 
 
 def words_of(value: Any) -> str:
@@ -124,12 +121,9 @@ def _as_array(value: Any) -> Array | None:
     if isinstance(value, list | tuple):
         is_long = len(value) > MAX_SIZE
         return None if is_long or not value or _leaf(value) is None else np.array(value)
-    for way in _WAYS:
-        if all(hasattr(value, name) for name in ("shape", "dtype")):
-            try:
-                return np.asarray(way(value))
-            except Exception:
-                continue
+    for way in _WAYS if hasattr(value, "shape") and hasattr(value, "dtype") else ():
+        with contextlib.suppress(Exception):
+            return np.asarray(way(value))
     return None
 
 
@@ -189,11 +183,8 @@ def format_of(content: bytes) -> str:
     """``PNG 28x28 L``: the kind of a file by what is in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(content)) as picture:
-                return f"{picture.format} {picture.width}x{picture.height} {picture.mode}"
-        except Exception:
-            pass
+        with contextlib.suppress(Exception), Image.open(io.BytesIO(content)) as picture:
+            return f"{picture.format} {picture.width}x{picture.height} {picture.mode}"
     if content[:4] == b"RIFF":
         return content[8:12].decode("latin-1").strip() or "RIFF"
     for signature, name in SIGNATURES:
