@@ -226,7 +226,7 @@ def test_an_own_inference_is_the_only_entry_point(package):
 
 def test_a_failing_constructor_is_named_with_its_line(package):
     path = package(script("def __init__(self, a, b):\n    raise OSError('no weights')"))
-    with pytest.raises(ScriptError, match=r"py:5: S could not be made: OSError: no weights"):
+    with pytest.raises(ScriptError, match=r"py:5: class S could not be made: OSError: no weights"):
         load(path)
 
 

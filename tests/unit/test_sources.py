@@ -49,10 +49,20 @@ def test_the_lines_of_such_a_file_are_shown_in_tracebacks(package):
 
 
 @pytest.mark.parametrize(
-    "line", ["print 'loaded'", "try: pass\nexcept OSError, e: pass", "exec 'a = 1'"]
+    "line",
+    [
+        "print 'loaded'",
+        "try: pass\nexcept OSError, e: pass",
+        "exec 'a = 1'",
+        "raise OSError, 'no'",
+        "if 1 <> 2: pass",
+        "a = 10L",
+    ],
 )
 def test_python_2_is_called_by_its_name(package, line):
-    with pytest.raises(ScriptError, match=r"customize_service.py:\d: it is Python 2: .*2to3"):
+    with pytest.raises(
+        ScriptError, match=r"customize_service.py:\d: it is written for Python 2.*2to3; line: "
+    ):
         load(package(SERVICE + "return 1\n" + line))
 
 

@@ -193,6 +193,9 @@ class Model:
             self._timed(warm_up, self.registry.hook.after_warm_up)
             self.metrics.clear()
         except LoadError as error:
+            words = self.package.pointers_in_words()
+            if words not in str(error):
+                error.args = (f"{error}; {words}",)
             self._fail(error)
             raise
         except BaseException as error:
@@ -296,7 +299,7 @@ class Model:
                 self.name,
                 self._path(),
                 self.settings.load_timeout_s,
-                self.engine.path_alone,
+                self.engine,
             )
         self._lend_metrics(service.model_name)
         return service
@@ -340,7 +343,7 @@ class Model:
             )
         for other in self.registry.usable() if not found else ():
             if files := other.files(package):
-                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
+                way = other.import_line if package.script else f"use --engine {other.name}"
                 message += f"; {other.name} reads {files[0].name}: {way}"
         return ModelFileError(message)
 

@@ -219,8 +219,10 @@ class Registry:
                 return f"{package.file or package.folder}: {why}"
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
-        if inside := " or ".join(map(str, package.inside())):
-            return f"{package.folder} is no package; did you mean {inside}?"
+        if words := package.pointers_in_words():
+            return f"{package.folder}: {words}"
+        if near := " or ".join(map(str, package.inside() or package.around())):
+            return f"{package.folder} is no package; did you mean {near}?"
         there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
         script = "a script that imports no parent class" if package.script else "no script"
         return (

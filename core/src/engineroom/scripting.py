@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engineroom.adapting import Libraries
+from engineroom.engine import Engine
 from engineroom.errors import LoadError, ScriptError
-from engineroom.failures import load_aside, place_of, reraise_interrupt
-from engineroom.imports import import_failure
+from engineroom.failures import load_failure, reraise_interrupt
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
@@ -189,7 +189,7 @@ def make_service(
     name: str,
     path: str,
     load_timeout_s: float,
-    path_alone: bool = False,
+    engine: Engine,
 ) -> Service:
     """Run the script, construct its service, wait for the threads it starts. Call it on stage.
 
@@ -198,23 +198,18 @@ def make_service(
             of its threads fails.
     """
     with watched_threads(package, load_timeout_s):
-        cls = _load_class(package, surroundings)
+        cls = _load_class(package, surroundings, engine)
         if surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal
-        arguments = _arguments(cls, name, path, path_alone)
+        arguments = _arguments(cls, name, path, engine.path_alone)
         try:
             service = cls(*arguments.values())
         except BaseException as error:
             reraise_interrupt(error)
             if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
                 raise surroundings.libraries.refusal or error from error
-            if isinstance(error, ImportError):
-                raise ScriptError(import_failure(error, package)) from error
-            place = place_of(error, package) or str(package.script)
-            raise ScriptError(
-                f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
-                f"{load_aside(error, package, **arguments)}"
-            ) from error
+            what = f"class {cls.__name__} could not be made"
+            raise load_failure(what, error, package, **arguments) from error
     if surroundings.libraries.refusal is not None:  # of what the constructor has imported
         raise surroundings.libraries.refusal
     for key, value in (("model_name", name), ("model_path", path)):
@@ -223,7 +218,7 @@ def make_service(
     return service
 
 
-def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
+def _load_class(package: Package, surroundings: Surroundings, engine: Engine) -> type[Service]:
     script = package.script
     if script is None:
         raise ScriptError(f"{package.folder} has no customize_service.py")
@@ -238,12 +233,12 @@ def _load_class(package: Package, surroundings: Surroundings) -> type[Service]:
         reraise_interrupt(error)
         if isinstance(error, LoadError) or surroundings.libraries.refusal is not None:
             raise surroundings.libraries.refusal or error from error
-        raise ScriptError(import_failure(error, package)) from error
-    return _service_class(module, package, surroundings.surface.parents)
+        raise load_failure("importing the script failed", error, package) from error
+    return _service_class(module, package, surroundings.surface.parents, engine)
 
 
 def _service_class(
-    module: types.ModuleType, package: Package, parents: Sequence[type[Service]]
+    module: types.ModuleType, package: Package, parents: Sequence[type[Service]], engine: Engine
 ) -> type[Service]:
     classes = [value for value in vars(module).values() if inspect.isclass(value)]
     services = [c for c in classes if issubclass(c, Service) and c not in (Service, *parents)]
@@ -260,9 +255,10 @@ def _service_class(
         )
     alike = [c.__name__ for c in classes if any(step in vars(c) for step in STEPS)]
     found = f"found {', '.join(alike)} without such a parent" if alike else "found none"
+    parent = engine.parent.rpartition(".")[2]
     raise ScriptError(
-        f"{package.script}: expected one class whose parent comes from model_service, {found}; for "
-        "example: from model_service.onnx_model_service import OnnxServingBaseService"
+        f"{package.script}: expected one class whose parent comes from model_service, {found}; "
+        f"write: {engine.import_line} and class {(alike or ['Service'])[0]}({parent})"
     )
 
 

@@ -6,7 +6,6 @@ A report is made of sections, each a function that yields lines. To add one, put
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,7 @@ from engineroom.devices import settle
 from engineroom.errors import LOAD_FAILED, LoadError, RequestError
 from engineroom.hosting import run_apart
 from engineroom.kinds import counted
-from engineroom.logs import configure, standard_error
+from engineroom.logs import configure, script_streams
 from engineroom.model import Model
 from engineroom.package import Finding, Package, open_package
 from engineroom.plugins import Registry
@@ -112,7 +111,7 @@ def check_package(
                 _tell(section(package, registry))
             model = Model(package, settings, registry, own_process=settle(settings))
             # Scripts print when they are loaded, and standard output is for the report.
-            with contextlib.redirect_stdout(standard_error()):
+            with script_streams():
                 run_apart(model.load)
     except LoadError as error:
         _tell(warnings.lines())
@@ -142,13 +141,14 @@ def verdict(model: Model, is_tried: bool) -> str:
 def _try(model: Model, request: dict[str, Any] | bytes) -> str:
     """Answer one request and print what came of it; the verdict if it is refused."""
     try:
-        with contextlib.redirect_stdout(standard_error()):
+        with script_streams():
             data = request
             if isinstance(request, bytes):
                 data = model.decode("application/json", request, b"")
             answered = run_apart(lambda: model.answer(data))
     except RequestError as error:
-        _tell([row("request", f"{error.status} {error.erno} {error.text}: {error}")])
+        said = " ".join(error.contract_words(model.engine.words))
+        _tell([row("request", f"{error.status} {said}: {error}")])
         return f"loads, and answers this request with {error.status}; predict --explain tells more"
     milliseconds = sum(answered.step_times.values()) * 1e3
     took = f" in {milliseconds:.1f} ms" if answered.step_times else ""

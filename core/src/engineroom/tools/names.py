@@ -1,4 +1,4 @@
-"""Looks up every name that a package takes from a library, whether a request has come by it or not.
+"""Looks up every name that a package takes from elsewhere, whether a request has come by it or not.
 
 What a library lacks and we lend is noted by the stage, as if the script had asked; what nobody has
 is a finding.
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from engineroom.distributions import NAMES_OF_PYTHON_2
 from engineroom.package import Finding, Package
 
 ASK = "getattr(value, name)"
@@ -27,7 +28,9 @@ def missing_names(package: Package) -> Iterator[Finding]:
     files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
     for file in sorted(filter(package.owns, files)):
         with contextlib.suppress(SyntaxError, ValueError, OSError):
-            yield from _missing(ast.parse(Path(file).read_bytes(), file), Path(file))
+            tree = ast.parse(Path(file).read_bytes(), file)
+            yield from _missing(tree, Path(file))
+            yield from _of_python_2(tree, Path(file))
 
 
 def _missing(tree: ast.Module, path: Path) -> Iterator[Finding]:
@@ -50,6 +53,24 @@ def _missing(tree: ast.Module, path: Path) -> Iterator[Finding]:
                     yield Finding("warning", path, _words(shown, library), line)
                 break
             library = value if isinstance(value, ModuleType) else None
+
+
+def _of_python_2(tree: ast.Module, path: Path) -> Iterator[Finding]:
+    """Names that only Python 2 has, unless the file has given them itself."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    given = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias):
+            given.add(node.asname or node.name)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            given.add(node.name)
+        elif isinstance(node, ast.arg):
+            given.add(node.arg)
+    for node in names:
+        if node.id in NAMES_OF_PYTHON_2 and node.id not in given:
+            given.add(node.id)
+            words = f"{node.id!r} is a name of Python 2; today: {NAMES_OF_PYTHON_2[node.id]}"
+            yield Finding("warning", path, words, node.lineno)
 
 
 def _is_submodule(library: ModuleType, name: str) -> bool:
