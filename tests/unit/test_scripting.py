@@ -136,7 +136,17 @@ def test_a_service_class_may_come_from_a_module_beside_the_script(package):
 
 def test_a_class_without_a_parent_is_named(package):
     path = package(PARENT + "class S:\n    def _inference(self, data): return data\n")
-    with pytest.raises(ScriptError, match="found S without such a parent"):
+    line = f"write: {PARENT.strip()}"
+    with pytest.raises(ScriptError, match=f"found S without such a parent; {line} and class S"):
+        load(path)
+
+
+@pytest.mark.usefixtures("fake_engine")
+@pytest.mark.parametrize("files", [{"config.json": '{"model_type": "Fake"}'}, {"m.fake": "2"}])
+def test_the_parent_to_write_follows_the_model_type_or_the_model_file(package, files):
+    path = package("class S:\n    def _inference(self, data): pass\n", **files)
+    line = "from model_service.fake_model_service import FakeServingBaseService"
+    with pytest.raises(ScriptError, match=rf"write: {line} and class S\(FakeServingBaseService\)"):
         load(path)
 
 

@@ -66,6 +66,20 @@ def test_python_2_is_called_by_its_name(package, line):
         load(package(SERVICE + "return 1\n" + line))
 
 
+@pytest.mark.parametrize("line", ["x.cuda(async=True)", "def f(a, async=False): pass"])
+def test_async_as_a_name_is_told_with_what_came_in_its_place(package, line):
+    with pytest.raises(
+        ScriptError, match=r"'async' is a word of Python since 3.7.*; line: .*async"
+    ):
+        load(package(SERVICE + "return 1\n" + line))
+
+
+@pytest.mark.parametrize("line", ["print('a'", "try: pass\nexcept (OSError, ValueError) e: pass"])
+def test_broken_python_of_today_is_not_called_python_2(package, line):
+    with pytest.raises(ScriptError, match="not Python: "):
+        load(package(SERVICE + "return 1\n" + line))
+
+
 @pytest.mark.parametrize(
     ("name", "match"), [("customize_service.py", "py:1"), ("words.py", "words.py:1")]
 )

@@ -69,7 +69,7 @@ def about_warm_up(model: Model) -> Iterator[str]:
 
 def about_names(model: Model) -> Iterator[Finding | str]:
     """Names of libraries that are gone: lent ones, and those that nobody has."""
-    yield from missing_names(model.package)
+    yield from missing_names(model.stage)
     for name, modern in model.stage.lent.items():
         yield row("lent", f"{name}, today {modern}")
 
@@ -120,18 +120,19 @@ def check_package(
         _tell([row("verdict", f"will not run: {error}")])
         return LOAD_FAILED
     _tell(warnings.lines())
-    for about in AFTER:
-        _tell(about(model))
+    doubts = [_tell(about(model)) for about in AFTER]
     refusal = _try(model, request) if request is not None else None
     model.unload()
-    _tell([row("verdict", refusal or verdict(model, request is not None))])
+    _tell([row("verdict", refusal or verdict(model, request is not None, any(doubts)))])
     return REFUSED if refusal else 0
 
 
-def verdict(model: Model, is_tried: bool) -> str:
-    """Whether it runs, and what has not been found out."""
+def verdict(model: Model, is_tried: bool, is_doubtful: bool = False) -> str:
+    """Whether it runs, and what has not been found out; ``is_doubtful`` after warnings."""
     lent = ", ".join(model.stage.lent)
     words = f"runs with these names lent: {lent}" if lent else "runs as it is"
+    if is_doubtful:
+        words += ", except for what the warnings above name"
     # Without a script, the zeros of the warm-up have gone all the way.
     if is_tried or example_count(model) or (model.inputs and not model.package.script):
         return words
@@ -156,9 +157,12 @@ def _try(model: Model, request: dict[str, Any] | bytes) -> str:
     return ""
 
 
-def _tell(lines: Iterable[Finding | str]) -> None:
-    for line in lines:
+def _tell(lines: Iterable[Finding | str]) -> bool:
+    """Print them; whether there is a finding among them."""
+    told = list(lines)
+    for line in told:
         click.echo(line)
+    return any(isinstance(line, Finding) for line in told)
 
 
 class Warnings(logging.Handler):
