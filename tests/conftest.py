@@ -202,7 +202,9 @@ def install_plugin(
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setenv("PYTHONPATH", str(site))  # for processes that a test starts
+    monkeypatch.setenv(
+        "PYTHONPATH", str(site), prepend=os.pathsep
+    )  # for processes that a test starts
     entries: list[importlib.metadata.EntryPoint] = []
 
     def install(

@@ -68,7 +68,7 @@ def test_a_constructor_that_fails_answers_503_with_its_line_until_it_is_mended(e
     status, answer, _ = edited.edit('"cat"', "open('nowhere.txt')")
     assert status == 503
     message = answer["error"]["message"]
-    assert "customize_service.py:6: Service could not be made: FileNotFoundError" in message
+    assert "customize_service.py:6: class Service could not be made: FileNotFoundError" in message
     assert edited.get("/health")[1]["state"] == "failed"
     assert edited.edit("cat", "cow")[:2] == (200, "cow")
 

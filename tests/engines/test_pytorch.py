@@ -488,6 +488,30 @@ def test_a_value_that_the_layers_cannot_take_is_the_client_s_error(scripted_pack
         model({"a": np.ones((1, 2))})
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("line", ["nn.Linear(2, 2).cuda()", "torch.zeros(1, device='cuda')"])
+def test_a_script_that_insists_on_a_gpu_is_told_that_there_is_the_cpu_only(package, line):
+    head = SCRIPT.format(options="").partition("    def ")[0]
+    script = f"{head}    def __init__(self, *given):\n        {line}\n"
+    with pytest.raises(ScriptError, match=r"py:\d+: .*the script asks for CUDA.*line: .*cuda"):
+        load(package(script))
+
+
+def test_weights_of_data_parallel_are_told_with_the_way_to_load_them(scripted_package):
+    content = saved({f"module.{key}": value for key, value in weights().items()})
+    with pytest.raises(ScriptError, match=r"saved from nn.DataParallel.*removeprefix\('module.'"):
+        load(scripted_package(content))
+
+
+@pytest.mark.parametrize("name", ["model.pth", "weights/model.pth"])
+def test_a_git_lfs_pointer_that_torch_load_reads_is_called_one(package, name):
+    path = package(
+        SCRIPT.format(options=""), **{name: b"version https://git-lfs.github.com/spec/v1\n"}
+    )
+    with pytest.raises(ScriptError, match=f"{name} is a git-lfs pointer of 43 bytes"):
+        load(path)
+
+
 def test_two_weight_files_are_told(scripted_package, caplog):
     path = scripted_package(saved(weights()))
     (path / "model" / "other.pth").write_bytes((path / "model" / "model.pth").read_bytes())

@@ -493,8 +493,11 @@ def test_every_namespace_lends_what_it_lost_and_keeps_what_it_has(scripted):
 
 
 def test_what_tensorflow_1_had_and_nobody_has_is_an_attribute_error(scripted):
-    with pytest.raises(RequestError, match="has no attribute 'contrib'"):
+    words = "has no attribute 'contrib'.*ended with TensorFlow 1 and nothing stands in for it"
+    with pytest.raises(RequestError, match=words):
         load(scripted(asking("tf.contrib")))({"a": 1})
+    with pytest.raises(ScriptError, match="'tensorflow.contrib' does not exist.*nothing stands in"):
+        load(scripted("import tensorflow.contrib.slim\n" + asking("1")))
 
 
 def test_without_lent_names_a_script_gets_what_the_library_has(scripted):

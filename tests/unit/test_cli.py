@@ -209,9 +209,54 @@ def test_check_lists_old_names_of_steps_that_have_not_run_and_names_nobody_has(p
     command = [sys.executable, "-m", "engineroom", "check", path]
     shown = subprocess.run(command, capture_output=True, text=True).stdout
     assert "lent     np.int, today int" in shown
-    assert "verdict  runs with these names lent: np.int; not tried on a request" in shown
+    assert (
+        "verdict  runs with these names lent: np.int, except for what the warnings above name; not"
+        in shown
+    )
     assert "customize_service.py:6: warning: np.nonsense does not exist in the installed" in shown
-    assert shown.count("warning") == 1
+    assert shown.count("warning: ") == 1
+
+
+def test_check_looks_at_what_steps_import_and_at_names_of_python_2(package):
+    path = package(
+        "from model_service.onnx_model_service import OnnxServingBaseService\n"
+        "try:\n    text = unicode\nexcept NameError:\n    text = str\n"
+        "class Old(OnnxServingBaseService):\n"
+        "    def _inference(self, data):\n"
+        "        import utils, sklearn.externals.joblib\n"
+        "        try: import no_such_one\n"
+        "        except ImportError: pass\n"
+        "        return xrange(3), xrange(4)\n"
+    )
+    command = [sys.executable, "-m", "engineroom", "check", path]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    assert "py:8: warning: the script needs the module 'utils', by its name" in shown
+    assert "py:11: warning: 'xrange' is a name of Python 2; today: range" in shown
+    assert "lent     sklearn.externals.joblib, today joblib" in shown
+    assert "verdict  runs with these names lent: sklearn.externals.joblib, except for what" in shown
+    assert shown.count("warning: ") == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sys.stdout.close(); sys.stderr.close(); sys.__stdout__.close(); sys.__stderr__.close()",
+        "sys.stdout.detach(); sys.stderr.detach()",
+        "import os; os.close(1); os.close(2)",
+    ],
+)
+def test_predict_keeps_its_answer_when_a_script_closes_both_streams(package, line):
+    path = package(
+        f"import sys\nfrom model_service.onnx_model_service import OnnxServingBaseService\n{line}\n"
+        "class Closes(OnnxServingBaseService):\n    def _inference(self, data): return data['a']\n"
+    )
+    command = [sys.executable, "-m", "engineroom", "predict", path, "-d"]
+    done = subprocess.run([*command, '{"a": 1}'], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("1\n", 0)
+    assert "total" in done.stderr
+    failed = subprocess.run([*command, '{"b": 1}'], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "error: 400 MR.0105 Recognition failed: _inference raised KeyError: 'a'" in failed.stderr
 
 
 def test_check_goes_on_where_a_library_cannot_give_a_name(package, tmp_path, monkeypatch):

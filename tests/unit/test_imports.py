@@ -79,8 +79,28 @@ def test_a_module_of_the_platform_is_not_to_be_installed(failure, line):
 
 def test_a_file_of_the_author_s_that_is_missing_is_not_to_be_installed(failure):
     words = failure("from utils import letterbox")
-    assert "by its name it is a file of the author's: put it into PATH/model" in words
+    assert "by its name a file of the author's" in words
+    assert words.endswith("put utils.py, or the folder utils, into PATH/model")
     assert "pip" not in words
+
+
+@pytest.mark.parametrize("name", ["lib", "config", "models", "nets", "yolo", "data_utils"])
+def test_a_name_that_authors_give_to_their_files_is_never_to_be_installed(failure, name):
+    words = failure(f"import {name}")
+    assert f"the package has none: put {name}.py, or the folder {name}, into PATH/model" in words
+
+
+@pytest.mark.parametrize(("name", "way"), [("caffe", "cv2.dnn.readNet"), ("mxnet", "to ONNX")])
+def test_a_framework_without_an_engine_is_told_with_what_to_do_instead(failure, name, way):
+    words = failure(f"import {name}")
+    assert "for which there is no engine" in words
+    assert way in words
+    assert "pip" not in words
+
+
+def test_a_file_whose_name_has_other_capitals_is_named(failure):
+    words = failure("import Letterbox", **{"letterbox.py": ""})
+    assert "the package has PATH/model/letterbox.py: upper and lower case count" in words
 
 
 def test_a_file_that_is_missing_in_a_folder_of_the_package_is_named(failure):

@@ -98,6 +98,23 @@ def test_a_package_below_a_folder_is_found_and_its_files_left_to_it(tmp_path, le
     assert above.files(("*.onnx",)) == []
 
 
+def test_a_model_folder_inside_a_model_folder_is_the_one_to_name(tmp_path):
+    (tmp_path / "model" / "model").mkdir(parents=True)
+    (tmp_path / "model" / "model" / "customize_service.py").touch()
+    (inside,) = open_package(tmp_path).inside()
+    assert inside == tmp_path / "model" / "model"
+    assert open_package(inside).script
+
+
+@pytest.mark.parametrize("level", ["mnist/model/variables", "mnist/model/1/assets", "work/utils"])
+def test_a_folder_of_a_package_is_told_with_the_package(tmp_path, level):
+    below, root = tmp_path / level, tmp_path / level.partition("/")[0]
+    below.mkdir(parents=True)
+    script = root / "model" if "model" in level else root
+    (script / "customize_service.py").touch()
+    assert open_package(below).around() == [root]
+
+
 def test_a_package_may_hold_another_script_deeper_down(tmp_path):
     write(tmp_path, config_json="{}", old__customize_service_py="")
     assert open_package(tmp_path).folder == tmp_path

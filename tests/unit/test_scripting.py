@@ -168,7 +168,17 @@ def test_a_service_class_may_come_from_a_module_beside_the_script(package):
 
 def test_a_class_without_a_parent_is_named(package):
     path = package(PARENT + "class S:\n    def _inference(self, data): return data\n")
-    with pytest.raises(ScriptError, match="found S without such a parent"):
+    line = f"write: {PARENT.strip()}"
+    with pytest.raises(ScriptError, match=f"found S without such a parent; {line} and class S"):
+        load(path)
+
+
+@pytest.mark.usefixtures("fake_engine")
+@pytest.mark.parametrize("files", [{"config.json": '{"model_type": "Fake"}'}, {"m.fake": "2"}])
+def test_the_parent_to_write_follows_the_model_type_or_the_model_file(package, files):
+    path = package("class S:\n    def _inference(self, data): pass\n", **files)
+    line = "from model_service.fake_model_service import FakeServingBaseService"
+    with pytest.raises(ScriptError, match=rf"write: {line} and class S\(FakeServingBaseService\)"):
         load(path)
 
 
@@ -258,7 +268,7 @@ def test_an_own_inference_is_the_only_entry_point(package):
 
 def test_a_failing_constructor_is_named_with_its_line(package):
     path = package(script("def __init__(self, a, b):\n    raise OSError('no weights')"))
-    with pytest.raises(ScriptError, match=r"py:5: S could not be made: OSError: no weights"):
+    with pytest.raises(ScriptError, match=r"py:5: class S could not be made: OSError: no weights"):
         load(path)
 
 

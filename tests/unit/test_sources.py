@@ -49,10 +49,34 @@ def test_the_lines_of_such_a_file_are_shown_in_tracebacks(package):
 
 
 @pytest.mark.parametrize(
-    "line", ["print 'loaded'", "try: pass\nexcept OSError, e: pass", "exec 'a = 1'"]
+    "line",
+    [
+        "print 'loaded'",
+        "try: pass\nexcept OSError, e: pass",
+        "exec 'a = 1'",
+        "raise OSError, 'no'",
+        "if 1 <> 2: pass",
+        "a = 10L",
+    ],
 )
 def test_python_2_is_called_by_its_name(package, line):
-    with pytest.raises(ScriptError, match=r"customize_service.py:\d: it is Python 2: .*2to3"):
+    with pytest.raises(
+        ScriptError, match=r"customize_service.py:\d: it is written for Python 2.*2to3; line: "
+    ):
+        load(package(SERVICE + "return 1\n" + line))
+
+
+@pytest.mark.parametrize("line", ["x.cuda(async=True)", "def f(a, async=False): pass"])
+def test_async_as_a_name_is_told_with_what_came_in_its_place(package, line):
+    with pytest.raises(
+        ScriptError, match=r"'async' is a word of Python since 3.7.*; line: .*async"
+    ):
+        load(package(SERVICE + "return 1\n" + line))
+
+
+@pytest.mark.parametrize("line", ["print('a'", "try: pass\nexcept (OSError, ValueError) e: pass"])
+def test_broken_python_of_today_is_not_called_python_2(package, line):
+    with pytest.raises(ScriptError, match="not Python: "):
         load(package(SERVICE + "return 1\n" + line))
 
 

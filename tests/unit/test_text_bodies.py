@@ -1,6 +1,8 @@
 """Engines whose services take the body as text, the path alone, and have words of their own."""
 
 import json
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -90,6 +92,14 @@ def test_no_text_is_the_client_s_error_in_the_engine_s_words(post, content):
     assert answer.json()["msg"] == "The input data is invalid"
     assert answer.json()["error_info"] == answer.json()["error"]["message"]
     assert "words_result" not in answer.json()
+
+
+def test_predict_and_check_print_the_engine_s_words(text_package):
+    path = text_package("return data['x']")
+    for command, label in (("predict", "error:"), ("check", "request ")):
+        words = [sys.executable, "-m", "engineroom", command, path, "-d", "abc"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert f"{label} 400 PY.0105 Predict failed: _inference" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("body", "status"), [("return data['x']", 400), ("return 1 / 0", 500)])

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from engineroom import __version__
-from engineroom.errors import LOAD_FAILED, EngineroomError, LoadError, RequestError, SettingError
+from engineroom.errors import LOAD_FAILED, EngineroomError, LoadError, SettingError
 from engineroom.settings import Settings, env_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,25 +150,12 @@ def predict(
     **options: Any,
 ) -> None:
     """Answer one request without a server; what each step took goes to standard error."""
-    from engineroom.kinds import words_of
     from engineroom.tools.predict import answer
 
     if debugger and data == "@-":
         raise click.UsageError("--pdb needs standard input: put the body into a file")
-    settings = _given(options)
     request = _request(fields, data)
-    try:
-        answer(path, request, settings, explain, debugger)
-    except RequestError as error:
-        if settings.debug:
-            click.echo("".join(traceback.format_exception(error)), err=True)
-        click.echo(f"error: {error.status} {error.erno} {error.text}: {error}", err=True)
-        if not explain and "given" in error.detail:
-            click.echo(
-                f"given: {words_of(error.detail['given'])}  (--explain tells more)", err=True
-            )
-        _exit(1)
-    _exit(0)
+    _exit(answer(path, request, _given(options), explain, debugger))
 
 
 @main.command()

@@ -114,6 +114,13 @@ PYTHON_2 = {
     "hashlib", "sha": "hashlib", "exceptions": "builtins",
 }  # fmt: skip
 
+# Names that Python 2 has built in, and what is written today.
+NAMES_OF_PYTHON_2 = {
+    "xrange": "range", "unicode": "str", "basestring": "str", "raw_input": "input", "long": "int",
+    "unichr": "chr", "reduce": "functools.reduce", "reload": "importlib.reload", "file": "open",
+    "execfile": "exec(open(path).read())", "cmp": "(a > b) - (a < b)", "StandardError": "Exception",
+}  # fmt: skip
+
 # Names that authors give to folders and files of their own; what the index has under them is
 # another's.
 OWN = {
@@ -122,7 +129,10 @@ OWN = {
     "modules", "module", "backbone", "backbones", "resnet", "unet", "vgg", "loss", "losses", "data",
     "dataset", "dataloader", "dataloaders", "transforms", "augmentations", "preprocess",
     "preprocessing", "postprocess", "postprocessing", "inference", "predict", "predictor", "train",
-    "test", "eval", "evaluate", "detect", "infer", "algorithm", "service", "services", "customize",
+    "yolo", "yolo3", "yolov3", "darknet", "mobilenet", "lenet", "alexnet", "densenet", "inception",
+    "crnn", "ssd", "deeplab", "visualize", "metrics", "logger", "constants", "params", "modeling",
+    "tokenization", "test", "eval", "evaluate", "detect", "infer", "algorithm", "service",
+    "services", "customize",
 }  # fmt: skip
 
 
@@ -165,6 +175,12 @@ def in_standard_library(name: str) -> str | None:
     """The standard module that makes the distribution ``name`` needless, if one does."""
     module = BACKPORTS.get(canonicalize_name(name), name)
     return module if module.partition(".")[0] in sys.stdlib_module_names else None
+
+
+def is_own(module: str) -> bool:
+    """Whether ``module`` has a name that authors give to files of their own."""
+    top = module.partition(".")[0].lower()
+    return top in OWN or top.endswith(("_util", "_utils", "_model", "_net", "_config"))
 
 
 def on_platform(name: str) -> str | None:

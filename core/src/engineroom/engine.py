@@ -239,6 +239,12 @@ class Engine(ABC):
         """The class behind :attr:`parent`. Its default steps import the framework, not itself."""
         return self._made_service_class
 
+    @property
+    def import_line(self) -> str:
+        """The line that a script gets :attr:`parent` with."""
+        module, _, name = self.parent.rpartition(".")
+        return f"from {module} import {name}"
+
     def template(self) -> Path | None:
         """The folder that ``engineroom init`` copies: ``template/`` beside the plugin, or None."""
         file = sys.modules[type(self).__module__].__file__

@@ -106,6 +106,10 @@ class RequestError(EngineroomError):
         """Response headers that belong to this error."""
         return {}
 
+    def contract_words(self, words: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+        """``erno`` and ``msg``: those of ``words`` where an engine has its own."""
+        return words.get(self.erno, (self.erno, self.text))
+
     def body(
         self, request_id: str, words: Mapping[str, tuple[str, str]] = MappingProxyType({})
     ) -> dict[str, Any]:
@@ -113,7 +117,7 @@ class RequestError(EngineroomError):
 
         ``words`` are those of an engine whose errors have another ``erno`` and ``msg``.
         """
-        erno, text = words.get(self.erno, (self.erno, self.text))
+        erno, text = self.contract_words(words)
         body: dict[str, Any] = {"erno": erno, "msg": text, "words_result": {}}
         if self.erno in words:
             body = {"erno": erno, "msg": text, "error_info": str(self)}

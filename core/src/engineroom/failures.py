@@ -10,13 +10,22 @@ import inspect
 import json
 import linecache
 import re
+import textwrap
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
-from engineroom.errors import InvalidUploadError, RequestError, StepError, StepInputError
+from engineroom.causes import why
+from engineroom.errors import (
+    InvalidUploadError,
+    RequestError,
+    ScriptError,
+    StepError,
+    StepInputError,
+)
+from engineroom.imports import import_failure
 from engineroom.kinds import given, words_of
 from engineroom.package import Package
 from engineroom.service import STEPS, Service, run_step
@@ -36,6 +45,8 @@ READERS = re.compile(
     r"zipfile(\._.*)?|gzip|wave|imageio\..*|tifffile\..*"
 )
 
+MAX_MESSAGE = 1000
+"""Characters: that of a state_dict which does not fit names hundreds of keys."""
 CALLED = ("inference", *STEPS)
 # Where a step is called from, and ``data`` is still what it was given.
 CALLERS = (Service.inference.__code__, run_step.__code__)
@@ -85,7 +96,9 @@ def request_error(
     if _is_about_an_upload(error):
         return InvalidUploadError(f"the upload cannot be read in {step}{at}: {message}", **detail)
     kind = StepInputError if blames_input or isinstance(error, KeyError | TypeError) else StepError
-    return kind(f"{step} raised {type(error).__name__}: {message}{at}", **detail)
+    more = f"; {words}" if (words := import_failure(error, package)) else ""
+    more += why(error, package) if kind is StepError else ""
+    return kind(f"{step} raised {type(error).__name__}: {message}{at}{more}", **detail)
 
 
 def _detail(error: BaseException, service: Service, package: Package) -> dict[str, Any]:
@@ -138,12 +151,21 @@ def aside(detail: Mapping[str, Any], keys: Sequence[str] = ("line", "given")) ->
     return "".join(f"; {key}: {words}" for key, words in known.items())
 
 
-def load_aside(error: BaseException, package: Package, **known: Any) -> str:
-    """Likewise for an exception while a script is imported or its service is made."""
+def load_failure(what: str, error: BaseException, package: Package, **known: Any) -> ScriptError:
+    """The error for ``what`` could not be done, while a script is imported or its service is made.
+
+    ``known`` is what it was given.
+    """
     text = error.text if isinstance(error, SyntaxError) else None
     for frame, number in script_frames(error, package)[-1:]:
         text = text or linecache.getline(frame.f_code.co_filename, number)
-    return aside({"line": (text or "").strip(), "given": known})
+    words, more = import_failure(error, package), ""
+    if not words:
+        message = textwrap.shorten(str(error), MAX_MESSAGE, placeholder=" …")
+        words = f"{what}: {type(error).__name__}: {message}"
+        more = aside({"line": (text or "").strip(), "given": known})
+    place = place_of(error, package) or package.script
+    return ScriptError(f"{place}: {words}{why(error, package)}{more}")
 
 
 def _is_about_an_upload(error: BaseException) -> bool:

@@ -9,16 +9,16 @@ import sys
 
 from engineroom.dependencies import Dependency, command, declared
 from engineroom.distributions import (
-    OWN,
     PYTHON_2,
     REMOVED,
     alike,
     distribution_of,
+    is_own,
     on_platform,
     published,
 )
-from engineroom.failures import load_aside, place_of
 from engineroom.package import Package
+from engineroom.parents import parent_of_type
 from engineroom.sources import not_python
 
 NOT_IN = re.compile(r"cannot import name '([^']+)' from (?!partially)")
@@ -29,18 +29,15 @@ NVIDIA = ("libcu", "libnv")
 
 
 def import_failure(error: BaseException, package: Package) -> str:
-    """One line for a person about ``error``, raised while the script was imported or made."""
+    """One sentence for a person about ``error``; empty unless it is about an import."""
     words = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         words = _missing_module(error.name, str(error), package)
     elif isinstance(error, ImportError):
         words = _missing_name(error, package) or _missing_library(error)
-    elif isinstance(error, SyntaxError):
+    elif isinstance(error, SyntaxError) and package.owns(error.filename or ""):
         words = not_python(error)
-    words = words or (
-        f"importing the script failed: {type(error).__name__}: {error}{load_aside(error, package)}"
-    )
-    return f"{place_of(error, package) or package.script}: {words}"
+    return words or ""
 
 
 # --- a module that is not there
@@ -64,6 +61,13 @@ def _missing_file(module: str, package: Package) -> str | None:
         if dot and (base / top).is_dir():
             path = base / module.replace(".", "/")
             return f"the script needs {module!r}, and there is no {path}.py in the package"
+    for found in sorted(package.folder.iterdir()):
+        alike = found.stem != top and found.stem.lower() == top.lower()
+        if alike and (found.is_dir() or found.suffix == ".py"):
+            return (
+                f"the script needs the module {module!r}, and the package has {found}: upper and "
+                "lower case count"
+            )
     for pattern in (f"*/{top}.py", f"*/{top}/__init__.py", f"*/*/{top}.py"):
         for found in sorted(package.folder.glob(pattern)):
             if package.owns(str(found)):
@@ -106,8 +110,14 @@ def _not_installed(module: str, package: Package) -> str:
         declares = f"config.json declares it as {dependency.declared}"
         return f"{needs}; {declares}; run: {command(package)} --install"
     needs += " and which config.json does not declare"
-    if module.partition(".")[0] in OWN:
-        return f"{needs}; by its name it is a file of the author's: put it into {package.folder}"
+    top = module.partition(".")[0]
+    if (known := parent_of_type(top)) and not known.engine:
+        return f"{needs}: {known.needs}; {known.instead}"
+    if is_own(module):
+        return (
+            f"the script needs the module {module!r}, by its name a file of the author's, and the "
+            f"package has none: put {top}.py, or the folder {top}, into {package.folder}"
+        )
     distribution = shlex.quote(distribution_of(module))
     return f"{needs}; run: pip install {distribution}, or put it into {package.folder}"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import IO
 
 from engineroom.settings import Settings
@@ -76,8 +79,40 @@ def revive() -> None:
 
 def standard_error() -> IO[str]:
     """A duplicate of standard error, which stays when a script detaches the other."""
+    return _duplicate(sys.stderr)
+
+
+@contextlib.contextmanager
+def script_streams() -> Iterator[None]:
+    """In this block both streams of a script are standard error, since it logs with print.
+
+    Whatever it detaches or closes there, standard output and error are the command's afterwards.
+    """
+    spares = {"stdout": _duplicate(sys.stdout), "stderr": _duplicate(sys.stderr)}
+    lent = _duplicate(sys.stderr), _duplicate(sys.stderr)
     try:
-        descriptor = os.dup(sys.stderr.fileno())
+        with contextlib.redirect_stdout(lent[0]), contextlib.redirect_stderr(lent[1]):
+            yield
+    finally:
+        for name, spare in spares.items():
+            stream = getattr(sys, name)
+            if stream.closed or not _is_open(stream):
+                setattr(sys, name, spare)
+
+
+def _is_open(stream: IO[str]) -> bool:
+    try:
+        os.fstat(stream.fileno())
+    except io.UnsupportedOperation:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _duplicate(stream: IO[str]) -> IO[str]:
+    try:
+        descriptor = os.dup(stream.fileno())
     except OSError:  # a notebook or a test has put something else there
-        return sys.stderr
+        return stream
     return os.fdopen(descriptor, "w", buffering=1, errors="backslashreplace")

@@ -205,6 +205,9 @@ class Model:
         if end := self.engine.end():
             return EngineEndError(f"{end} while model {self.name!r} was {self.state.value}")
         if isinstance(error, LoadError):
+            words = self.package.pointers_in_words()
+            if words not in str(error):
+                error.args = (f"{error}; {words}",)
             return error
         return LoadError(f"{self.package.root}: unforeseen {type(error).__name__}: {error}")
 

@@ -7,8 +7,10 @@ it and a bare model file are all accepted.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from engineroom.errors import PackageError
 
 SCRIPT = "customize_service.py"
 CONFIG = "config.json"
+MANY_FILES = 5000
+MAX_POINTER_BYTES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +65,41 @@ class Package:
         """Packages below this folder, for the message about a wrong folder level."""
         levels = ("*", "*/*", "*/*/*")
         found = sorted(p.parent for level in levels for p in self.folder.glob(f"{level}/{SCRIPT}"))
-        return [place.parent if place.name == "model" else place for place in found[:3]]
+        return [self._root_of(place) for place in found[:3]]
+
+    def around(self) -> list[Path]:
+        """Likewise the package that this folder is a part of."""
+        places = self.folder.parents[:3]
+        return [self._root_of(place) for place in places if (place / SCRIPT).is_file()]
+
+    def _root_of(self, place: Path) -> Path:
+        # Of model/model/ only the inner one is a package: the outer one means this folder again.
+        is_inner = place.name == "model" and place.parent != self.folder
+        return place.parent if is_inner else place
+
+    @functools.cached_property
+    def pointers(self) -> list[Path]:
+        """Files that a clone without git-lfs has left: a few lines of text about the true ones."""
+        return [path for path in self.some_files() if is_pointer(path)]
+
+    def pointers_in_words(self) -> str:
+        """The sentence about :attr:`pointers`; empty where there are none."""
+        if not self.pointers:
+            return ""
+        first, *others = self.pointers
+        more = f", and {len(others)} more files are" if others else ""
+        size = first.stat().st_size
+        return (
+            f"{first} is a git-lfs pointer of {size} bytes and not the file itself{more}; run "
+            "there: git lfs pull"
+        )
+
+    def some_files(self) -> list[Path]:
+        """Files of the package, not all where it has very many."""
+        if self.file:
+            return [self.file]
+        found = itertools.islice(self.folder.rglob("[!.]*"), MANY_FILES)
+        return [path for path in found if path.is_file() and self.owns(str(path))]
 
     def owns(self, file: str) -> bool:
         """Whether ``file`` is the package's own code, not that of an environment in it."""
@@ -95,6 +133,14 @@ class Package:
             if found:
                 return sorted(found)
         return []
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether git-lfs has put ``path`` there in place of the file. Source: its specification."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size <= MAX_POINTER_BYTES:
+            return path.read_bytes().startswith(b"version https://git-lfs.github.com/spec/")
+    return False
 
 
 def _matches(path: Path, wanted: list[str], unwanted: list[str]) -> bool:

@@ -208,7 +208,7 @@ class Registry:
             )
         for other in self.usable() if not found else ():
             if files := other.files(package):
-                way = f"import {other.parent}" if package.script else f"use --engine {other.name}"
+                way = other.import_line if package.script else f"use --engine {other.name}"
                 message += f"; {other.name} reads {files[0].name}: {way}"
         raise ModelFileError(message)
 
@@ -250,8 +250,10 @@ class Registry:
                 return f"{package.file or package.folder}: {why}"
         if package.file:
             return f"{package.file}: no engine reads this file; {self._advice()}"
-        if inside := " or ".join(map(str, package.inside())):
-            return f"{package.folder} is no package; did you mean {inside}?"
+        if words := package.pointers_in_words():
+            return f"{package.folder}: {words}"
+        if near := " or ".join(map(str, package.inside() or package.around())):
+            return f"{package.folder} is no package; did you mean {near}?"
         there = ", ".join(sorted(p.name for p in package.folder.iterdir())[:8]) or "nothing"
         script = "a script that imports no parent class" if package.script else "no script"
         return (

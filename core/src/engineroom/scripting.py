@@ -23,8 +23,7 @@ from typing import Any
 from engineroom.adapting import Libraries
 from engineroom.engine import Engine
 from engineroom.errors import LoadError, ScriptError
-from engineroom.failures import load_aside, place_of, reraise_interrupt
-from engineroom.imports import import_failure
+from engineroom.failures import load_failure, reraise_interrupt
 from engineroom.lending import Stage, moved_module
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
@@ -216,7 +215,7 @@ def make_service(surroundings: Surroundings, name: str, path: str, engine: Engin
     package, refusing = surroundings.package, surroundings.libraries.refusing
     with refusing(), watched_threads(package, surroundings.stage.settings.load_timeout_s):
         with refusing():  # before the constructor runs
-            cls = _load_class(surroundings)
+            cls = _load_class(surroundings, engine)
         arguments = _arguments(cls, name, path, engine.path_alone)
         try:
             service = cls(*arguments.values())
@@ -224,20 +223,15 @@ def make_service(surroundings: Surroundings, name: str, path: str, engine: Engin
             reraise_interrupt(error)
             if isinstance(error, LoadError):
                 raise
-            if isinstance(error, ImportError):
-                raise ScriptError(import_failure(error, package)) from error
-            place = place_of(error, package) or str(package.script)
-            raise ScriptError(
-                f"{place}: {cls.__name__} could not be made: {type(error).__name__}: {error}"
-                f"{load_aside(error, package, **arguments)}"
-            ) from error
+            what = f"class {cls.__name__} could not be made"
+            raise load_failure(what, error, package, **arguments) from error
     for key, value in (("model_name", name), ("model_path", path)):
         if getattr(cls, key, None) == getattr(Service, key):  # the script has no such default
             vars(service).setdefault(key, value)
     return service
 
 
-def _load_class(surroundings: Surroundings) -> type[Service]:
+def _load_class(surroundings: Surroundings, engine: Engine) -> type[Service]:
     package, script = surroundings.package, surroundings.package.script
     loader = OwnLoader(MODULE, str(script), surroundings.stage)
     spec = importlib.util.spec_from_file_location(MODULE, script, loader=loader)
@@ -250,12 +244,12 @@ def _load_class(surroundings: Surroundings) -> type[Service]:
         reraise_interrupt(error)
         if isinstance(error, LoadError):
             raise
-        raise ScriptError(import_failure(error, package)) from error
-    return _service_class(module, package, surroundings.surface.parents)
+        raise load_failure("importing the script failed", error, package) from error
+    return _service_class(module, package, surroundings.surface.parents, engine)
 
 
 def _service_class(
-    module: types.ModuleType, package: Package, parents: Sequence[type[Service]]
+    module: types.ModuleType, package: Package, parents: Sequence[type[Service]], engine: Engine
 ) -> type[Service]:
     classes = [value for value in vars(module).values() if inspect.isclass(value)]
     services = [c for c in classes if issubclass(c, Service) and c not in (Service, *parents)]
@@ -272,9 +266,10 @@ def _service_class(
         )
     alike = [c.__name__ for c in classes if any(step in vars(c) for step in STEPS)]
     found = f"found {', '.join(alike)} without such a parent" if alike else "found none"
+    parent = engine.parent.rpartition(".")[2]
     raise ScriptError(
-        f"{package.script}: expected one class whose parent comes from model_service, {found}; for "
-        "example: from model_service.onnx_model_service import OnnxServingBaseService"
+        f"{package.script}: expected one class whose parent comes from model_service, {found}; "
+        f"write: {engine.import_line} and class {(alike or ['Service'])[0]}({parent})"
     )
 
 

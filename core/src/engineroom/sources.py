@@ -27,8 +27,10 @@ PLATFORM_FOLDERS = ("/home/mind/model", "/home/ma-user/infer/model")
 PLATFORM_PATH = re.compile(rf"(?:{'|'.join(PLATFORM_FOLDERS)})(?:/1)?(?=/|$)")
 PYTHON_2 = re.compile(
     r"Missing parentheses in call to '(print|exec)'|multiple exception types must be|"
-    r"leading zeros in decimal|invalid decimal literal|except .*, "
+    r"leading zeros in decimal|invalid decimal literal.*\d[lL]\b|raise [\w.]+ *,|\w *<> *\w"
 )
+# What was a name until Python 3.7: an argument of PyTorch and TensorFlow at that time.
+ASYNC = re.compile(r"\basync *=|\.async\b")
 
 
 def parsed(path: Path) -> ast.Module:
@@ -47,10 +49,15 @@ def parsed(path: Path) -> ast.Module:
 
 def not_python(error: SyntaxError) -> str:
     """Why a file cannot be read, in words."""
-    if PYTHON_2.search(f"{error.msg} {error.text}"):
-        return f"it is Python 2: {error.msg}; convert it, for example with 2to3"
     text = (error.text or "").strip()
-    return f"not Python: {error.msg}" + (f"; line: {text}" if text else "")
+    line = f"; line: {text}" if text else ""
+    if ASYNC.search(text):
+        return f"'async' is a word of Python since 3.7: write non_blocking for the argument{line}"
+    if PYTHON_2.search(f"{error.msg} {error.text}"):
+        what = error.msg.replace("invalid syntax", "").partition(" Did you")[0]
+        what = f" ({what})" if what else ""
+        return f"it is written for Python 2{what}: convert it, for example with 2to3{line}"
+    return f"not Python: {error.msg}{line}"
 
 
 def _tree(path: Path) -> ast.Module:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engineroom.errors import ScriptError
-from engineroom.failures import load_aside, place_of, script_frames
+from engineroom.failures import load_failure, script_frames
 from engineroom.package import Package
 
 log = logging.getLogger("engineroom")
@@ -115,11 +115,8 @@ class _Watch:
     def raise_failure(self) -> None:
         if self.failures:
             who, error = self.failures[0]
-            place = place_of(error, self.package) or str(self.package.script)
-            raise ScriptError(
-                f"{place}: {who}, which the service starts to load its model, failed: "
-                f"{type(error).__name__}: {error}{load_aside(error, self.package)}"
-            ) from error
+            what = f"{who}, which the service starts to load its model, failed"
+            raise load_failure(what, error, self.package) from error
 
 
 def _target(thread: threading.Thread) -> Any:

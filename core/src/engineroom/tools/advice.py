@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import difflib
 import io
-import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator
 
+from engineroom.causes import why
 from engineroom.errors import InvalidTensorError
 from engineroom.kinds import kind_of
 from engineroom.tools.fault import Fault
@@ -141,22 +141,10 @@ def _shape(fault: Fault) -> Iterator[str]:
         yield "the first dimension is the batch: for one picture, picture[None] or unsqueeze(0)"
 
 
-def _file(fault: Fault) -> Iterator[str]:
-    """A file that is not there: where it was looked for, and what has such a name."""
-    error = fault.origin
-    if not isinstance(error, FileNotFoundError) or not error.filename:
-        return
-    wanted = str(error.filename)
-    if not os.path.isabs(wanted):
-        root = fault.package.root
-        yield f"{wanted!r} was looked for in the working directory, where {root} appears"
-    there = [path for path in fault.package.root.rglob("*") if "__pycache__" not in path.parts]
-    by_name = {path.name: path for path in there[:5000]}
-    names = difflib.get_close_matches(os.path.basename(wanted), by_name, 3)
-    for name in names:
-        yield f"the package has {by_name[name].relative_to(fault.package.root)}"
-    if names:
-        yield "find it from the script: os.path.join(os.path.dirname(__file__), NAME)"
+def _cause(fault: Fault) -> Iterator[str]:
+    """What is known of an exception whoever raises it: a GPU or a file that is not there."""
+    if words := why(fault.origin, fault.package):
+        yield words.removeprefix("; ")
 
 
 def _said(fault: Fault) -> Iterator[str]:
@@ -180,11 +168,6 @@ SAID = (
         "an upload is no file on disk: give the reader file.read(), or the file itself",
     ),
     (
-        r"CUDA|cuda|NVIDIA driver",
-        "no CUDA device here: in the script, device = torch.device('cuda' if "
-        "torch.cuda.is_available() else 'cpu'), and torch.load(path, map_location=device)",
-    ),
-    (
         r"is not JSON serializable",
         "return the value itself: numpy values and tensors become JSON by themselves",
     ),
@@ -203,4 +186,4 @@ SAID = (
     ),
 )
 Rule = Callable[[Fault], Iterator[str]]
-RULES: tuple[Rule, ...] = (_key, _said, _read, _nothing, _shape, _file)
+RULES: tuple[Rule, ...] = (_key, _said, _read, _nothing, _shape, _cause)

@@ -21,7 +21,7 @@ from engineroom.errors import LOAD_FAILED, LoadError, RequestError
 from engineroom.findings import Finding
 from engineroom.hosting import run_apart
 from engineroom.kinds import counted
-from engineroom.logs import configure, standard_error
+from engineroom.logs import configure, script_streams
 from engineroom.model import Model
 from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
@@ -71,7 +71,7 @@ def about_warm_up(model: Model) -> Iterator[str]:
 
 def about_names(model: Model) -> Iterator[Finding | str]:
     """Names of libraries that are gone: lent ones, and those that nobody has."""
-    yield from missing_names(model.package)
+    yield from missing_names(model.stage)
     for name, modern in model.stage.lent.items():
         yield row("lent", f"{name}, today {modern}")
 
@@ -113,7 +113,7 @@ def check_package(
                 _tell(section(package, registry))
             model = Model(package, settings, registry, own_process=settle(settings))
             # Scripts print when they are loaded, and standard output is for the report.
-            with contextlib.redirect_stdout(standard_error()):
+            with script_streams():
                 run_apart(model.load)
     except LoadError as error:
         _tell(warnings)
@@ -122,18 +122,19 @@ def check_package(
         _tell([row("verdict", f"will not run: {error}")])
         return LOAD_FAILED
     _tell(warnings)
-    for about in AFTER:
-        _tell(about(model))
+    doubts = [_tell(about(model)) for about in AFTER]
     refusal = _try(model, request) if request is not None else None
     model.unload()
-    _tell([row("verdict", refusal or verdict(model, request is not None))])
+    _tell([row("verdict", refusal or verdict(model, request is not None, any(doubts)))])
     return REFUSED if refusal else 0
 
 
-def verdict(model: Model, is_tried: bool) -> str:
-    """Whether it runs, and what has not been found out."""
+def verdict(model: Model, is_tried: bool, is_doubtful: bool = False) -> str:
+    """Whether it runs, and what has not been found out; ``is_doubtful`` after warnings."""
     lent = ", ".join(model.stage.lent)
     words = f"runs with these names lent: {lent}" if lent else "runs as it is"
+    if is_doubtful:
+        words += ", except for what the warnings above name"
     # Without a script, the zeros of the warm-up have gone all the way.
     if is_tried or example_count(model) or (model.inputs and not model.package.script):
         return words
@@ -143,13 +144,14 @@ def verdict(model: Model, is_tried: bool) -> str:
 def _try(model: Model, request: dict[str, Any] | bytes) -> str:
     """Answer one request and print what came of it; the verdict if it is refused."""
     try:
-        with contextlib.redirect_stdout(standard_error()):
+        with script_streams():
             data = request
             if isinstance(request, bytes):
                 data = model.decode("application/json", request, b"")
             answered = run_apart(lambda: model.answer(data))
     except RequestError as error:
-        _tell([row("request", f"{error.status} {error.erno} {error.text}: {error}")])
+        said = " ".join(error.contract_words(model.engine.words))
+        _tell([row("request", f"{error.status} {said}: {error}")])
         return f"loads, and answers this request with {error.status}; predict --explain tells more"
     milliseconds = sum(answered.step_times.values()) * 1e3
     took = f" in {milliseconds:.1f} ms" if answered.step_times else ""
@@ -157,9 +159,12 @@ def _try(model: Model, request: dict[str, Any] | bytes) -> str:
     return ""
 
 
-def _tell(lines: Iterable[Finding | str]) -> None:
-    for line in lines:
+def _tell(lines: Iterable[Finding | str]) -> bool:
+    """Print them; whether there is a finding among them."""
+    told = list(lines)
+    for line in told:
         click.echo(line)
+    return any(isinstance(line, Finding) for line in told)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 import time
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import click
 
 from engineroom.apis import apis_by_url
 from engineroom.devices import settle
-from engineroom.errors import EngineroomError
+from engineroom.errors import EngineroomError, RequestError
 from engineroom.hosting import run_apart
-from engineroom.logs import configure, standard_error
+from engineroom.kinds import words_of
+from engineroom.logs import configure, script_streams
 from engineroom.model import Answer, Model
 from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
@@ -68,20 +70,20 @@ def answer(
     settings: Settings,
     explain: bool = False,
     debug: bool = False,
-) -> None:
+) -> int:
     """Print the answer to standard output; the times, or the report, to standard error.
 
-    ``data`` is a form, or a body to decode. ``debug``: a failure of the script ends in pdb.
+    ``data`` is a form, or a body to decode. ``debug``: a failure of the script ends in pdb. Gives
+    the exit code: 1 if the service does not answer this request.
 
     Raises:
         LoadError: the package cannot be loaded.
-        RequestError: the service does not answer this request.
     """
     configure(settings, quiet=True)
     run = Run(open_package(path), settings, Trace() if explain else None)
     try:
         # Scripts log with print, and standard output is for the answer.
-        with contextlib.redirect_stdout(standard_error()):
+        with script_streams():
             run.load(data)
             answered = run.ask()
     except EngineroomError as error:
@@ -89,13 +91,26 @@ def answer(
             _tell(run.failure_report(error))
         if debug:
             post_mortem(run.fault(error))
-        raise
+        if not isinstance(error, RequestError):
+            raise
+        if settings.debug:
+            click.echo("".join(traceback.format_exception(error)), err=True)
+        _tell(refusal(error, run.model.engine.words, hint=not explain))
+        return 1
     if explain:
         _tell(run.report(answered))
     click.echo(answered.body.decode())
     if not explain:
         _tell(times(run.seconds))
     run.model.unload()
+    return 0
+
+
+def refusal(error: RequestError, words: Mapping[str, tuple[str, str]], hint: bool) -> Iterator[str]:
+    """The error as the engine's clients know it, and what the step was given."""
+    yield f"error: {error.status} {' '.join(error.contract_words(words))}: {error}"
+    if hint and "given" in error.detail:
+        yield f"given: {words_of(error.detail['given'])}  (--explain tells more)"
 
 
 def times(seconds: Mapping[str, float]) -> Iterator[str]:
