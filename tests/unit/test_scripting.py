@@ -101,7 +101,8 @@ def test_a_module_that_the_process_has_of_the_same_name_is_not_the_script_s(
     file.parent.mkdir(parents=True)
     file.write_text("WHOSE = 'mine'")
     monkeypatch.syspath_prepend(str(tmp_path / "mine"))
-    monkeypatch.delitem(sys.modules, "utils", raising=False)
+    monkeypatch.setitem(sys.modules, "utils", None)  # so that it is gone again after the test
+    del sys.modules["utils"]
     mine = importlib.import_module("utils")
     path = package(
         "from utils import WHOSE\n" + script("def _inference(self, data): return WHOSE"),
