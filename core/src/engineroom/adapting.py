@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Sequence
 
 from engineroom.errors import LoadError
-from engineroom.lending import Stage, is_in_moved, moved_module, take_over
+from engineroom.lending import MOVED, Stage, is_in_moved, moved_module, take_over
 from engineroom.old_names import ADAPTERS
 from engineroom.plugins import Registry
 
@@ -37,11 +37,20 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 adapters.setdefault(name, []).append(engine.after_import)
         return adapters
 
+    @functools.cached_property
+    def _all_moved(self) -> dict[str, str]:
+        engines = self.registry.usable()
+        return MOVED | {old: new for engine in engines for old, new in engine.moved.items()}
+
+    def moved(self, name: str) -> str | None:
+        """The module that scripts get for ``name``, which is gone; None for the others."""
+        return moved_module(name, self._all_moved)
+
     def adapt_imported(self) -> None:
         """Adapt what others have imported already."""
         for name in self.adapters:
-            if name in sys.modules:
-                self._adapt(sys.modules[name])
+            if (module := sys.modules.get(name)) is not None:  # None: nobody is to import it
+                self._adapt(module)
 
     def _adapt(self, module: types.ModuleType) -> None:
         name = module.__name__
@@ -64,7 +73,7 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """The spec of a library that is to be adapted or has moved; None for the others."""
         if name in self.adapters:
             return self._adapted_spec(name, path, target)
-        if self.stage.settings.lent_names and moved_module(name) is not None:
+        if self.stage.settings.lent_names and self.moved(name) is not None:
             # Inside a moved package the others would find its files, and load them twice.
             found = None if is_in_moved(name) else self._spec_of_others(name, path, target)
             return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
@@ -104,6 +113,6 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a module of an old name."""
-        if moved := moved_module(module.__name__):
+        if moved := self.moved(module.__name__):
             take_over(module, moved)
             self.stage.note(module.__name__, moved)

@@ -109,6 +109,8 @@ class Engine(ABC):
     """Whether one loaded model may be called from several threads at once."""
     watches: ClassVar[tuple[str, ...]] = ()
     """Modules of the framework whose import by a script :meth:`after_import` hears of."""
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Modules that the framework no longer has, and those that scripts get in their place."""
 
     @abstractmethod
     def load(self, path: Path, device: Device, threads: int) -> Predictor:

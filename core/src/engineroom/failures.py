@@ -20,6 +20,7 @@ from engineroom.errors import InvalidUploadError, RequestError, StepError, StepI
 from engineroom.kinds import given, words_of
 from engineroom.package import Package
 from engineroom.service import STEPS, Service
+from engineroom.sources import PLATFORM_FOLDERS
 
 # What readers of uploads raise when the content is not theirs. Names, so that none is imported.
 UNREADABLE = {
@@ -76,7 +77,7 @@ def request_error(
     if isinstance(error, RequestError):
         error.detail = detail | error.detail
         return error
-    message = ANONYMOUS.sub("the upload", str(error))
+    message = ANONYMOUS.sub("the upload", str(error)) + _platform_aside(error)
     detail["exception"] = f"{type(error).__name__}: {message}"
     at = f" ({detail['where']})" if "where" in detail else ""
     step = detail.get("step", "inference")
@@ -141,7 +142,14 @@ def load_aside(error: BaseException, package: Package, **known: Any) -> str:
     text = error.text if isinstance(error, SyntaxError) else None
     for frame, number in script_frames(error, package)[-1:]:
         text = text or linecache.getline(frame.f_code.co_filename, number)
-    return aside({"line": (text or "").strip(), "given": known})
+    return _platform_aside(error) + aside({"line": (text or "").strip(), "given": known})
+
+
+def _platform_aside(error: BaseException) -> str:
+    """What to do about a file that is only where the platform put packages."""
+    if isinstance(error, OSError) and any(folder in str(error) for folder in PLATFORM_FOLDERS):
+        return "; with --platform-paths this folder of the platform means the package's own"
+    return ""
 
 
 def _is_about_an_upload(error: BaseException) -> bool:

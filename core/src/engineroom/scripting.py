@@ -23,7 +23,7 @@ from engineroom.adapting import Libraries
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import load_aside, place_of, reraise_interrupt
 from engineroom.imports import import_failure
-from engineroom.lending import Stage, moved_module
+from engineroom.lending import Stage
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
 from engineroom.plugins import Registry
@@ -135,7 +135,7 @@ class Surroundings:
             return True
         # A folder without __init__.py has no file, but its place.
         places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-        return moved_module(name) is not None or any(
+        return self.libraries.moved(name) is not None or any(
             self.package.owns(f"{place}{os.sep}") for place in places
         )
 

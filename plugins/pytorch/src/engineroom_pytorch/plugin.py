@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
@@ -23,6 +23,9 @@ class PyTorchEngine(Engine):
     # The first in which torch.load runs no code from a file unless it is told to.
     frameworks = ("torch>=2.6",)
     watches = ("torch",)
+    moved = MappingProxyType(
+        {"torch._six": "engineroom_pytorch.six", "torchvision.models.utils": "torch.hub"}
+    )
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
         from engineroom_pytorch.loader import load
