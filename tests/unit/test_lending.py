@@ -291,6 +291,41 @@ def test_an_engine_hears_of_the_import_of_its_framework_by_a_script(
         sys.modules.pop("old_library", None)
 
 
+STANDING_IN = WATCHING.replace(
+    "def after_import(self, module, stage):",
+    """
+    moved = {"gone_library": "old_library"}
+
+    def before_import(self, name, stage):
+        return "new_library" if "new.h5" in {f.name for f in stage.package.files(("*",))} else None
+""",
+).replace("module.adapted_on = stage.device", "")
+
+
+@pytest.mark.parametrize(("files", "found"), [({}, "old"), ({"new.h5": ""}, "new")])
+def test_an_engine_may_let_another_library_stand_for_the_one_it_watches(
+    install_plugin, package, tmp_path, files, found
+):
+    install_plugin("watching", STANDING_IN)
+    for age in ("old", "new"):
+        library = tmp_path / "site" / f"{age}_library"
+        library.mkdir()
+        (library / "__init__.py").write_text("")
+        (library / "part.py").write_text(f"AGE = {age!r}")
+    script = SCRIPT.format(
+        imports="old_library.part, gone_library.part",
+        result="old_library.part.AGE, gone_library.part.AGE",
+    )
+    try:
+        model = load(package(script, **files))
+        assert model({"a": 1}) == (found, found)
+        assert "gone_library" in model.stage.lent
+        assert "gone_library" not in sys.modules
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0].endswith("_library")]:
+            del sys.modules[name]
+
+
 REFUSING = """
 from engineroom import Engine, hookimpl
 from engineroom.encoding import encode_response

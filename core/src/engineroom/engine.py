@@ -108,7 +108,7 @@ class Engine(ABC):
     thread_safe: ClassVar[bool] = True
     """Whether one loaded model may be called from several threads at once."""
     watches: ClassVar[tuple[str, ...]] = ()
-    """Modules of the framework whose import by a script :meth:`after_import` hears of."""
+    """Modules of the framework of whose import by a script the engine hears."""
     moved: ClassVar[Mapping[str, str]] = {}
     """Modules that the framework no longer has, and those that scripts get in their place."""
 
@@ -149,6 +149,14 @@ class Engine(ABC):
         Log levels, memory growth, and thread counts where ``threads`` for one prediction is given.
         """
         return {}
+
+    def before_import(self, name: str, stage: Stage) -> str | None:  # noqa: ARG002
+        """One of :attr:`watches` is about to be imported for the script of ``stage``.
+
+        For what the framework reads while it is imported. Returns the name of the module that is
+        to stand for it, if another is.
+        """
+        return None
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
         """One of :attr:`watches` has been imported for the script of ``stage``.
