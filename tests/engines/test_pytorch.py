@@ -611,20 +611,24 @@ def test_a_pickled_network_gets_the_attributes_that_its_layers_have_got_since(pa
         load(path, allow_pickle=True, lent_names=False)({"a": torch.ones(1, 3, 2)})
 
 
-def test_modules_that_pytorch_no_longer_has_are_lent(package):
+def test_what_pytorch_and_torchvision_no_longer_have_is_lent(package):
     script = """
         from torch._six import container_abcs, int_classes, string_classes
         from torchvision.models.utils import load_state_dict_from_url
+        from torchvision import transforms
         from model_service.pytorch_model_service import PTServingBaseService
 
         class Service(PTServingBaseService):
             def _inference(self, data):
                 is_list = isinstance(data["a"], container_abcs.Sequence)
-                return is_list, load_state_dict_from_url.__module__
+                return is_list, load_state_dict_from_url.__module__, transforms.Scale
     """
-    files = {"torchvision/__init__.py": "", "torchvision/models/__init__.py": ""}
+    files = {
+        "torchvision/models/__init__.py": "",
+        "torchvision/transforms.py": "Resize, RandomResizedCrop = 'bigger', 'cut'",
+    }
     model = load(package(script, **files))
-    assert model({"a": [1]}) == (True, "torch.hub")
+    assert model({"a": [1]}) == (True, "torch.hub", "bigger")
     assert "torch._six" not in sys.modules
     assert model.stage.lent["torch._six"] == "engineroom_pytorch.six"
 

@@ -1,6 +1,7 @@
 """Names that today's libraries lack, lent to scripts and to nobody else."""
 
 import importlib
+import io
 import json
 import logging
 import os
@@ -109,6 +110,7 @@ TABLE = "pd.DataFrame({'a': [1, 2], 'b': [3, 4]})"
         ("pd.Series([1, None]).fillna(method='pad').tolist()", [1, 1]),
         ("pd.DataFrame({'a': [None, 2]}).fillna(method='bfill').values.tolist()", [[2], [2]]),
         ("pd.Series([1, None]).fillna(0).tolist()", [1, 0]),
+        ("pd.datetime(2020, 1, 2).day", 2),
         (f"{TABLE}.drop('a', 1).columns.tolist()", ["b"]),
         (f"pd.concat([{TABLE}, {TABLE}], 1).shape", (2, 4)),
         ("pd.read_csv(io.StringIO('a b\\n1 2'), delim_whitespace=True).shape", (1, 2)),
@@ -406,6 +408,8 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
             "[np.product([2, 3]), np.alltrue([1, 0])]",
             [6, False],
         ),
+        ("numpy as np", "np.array([[1, 2]], copy=False, dtype=np.uint8)", [[1, 2]]),
+        ("numpy as np", "np.math.sqrt(4)", 2.0),
         ("base64", "base64.encodestring(b'a')", "YQ==\n"),
         ("collections", "isinstance([], collections.Iterable)", True),
         ("time", "time.clock() > 0", True),
@@ -429,6 +433,40 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
 )
 def test_what_scripts_used_once_works_for_them(old, imports, expression, value):
     assert json.loads(encode_response(old(imports, expression)({"a": 1}))) == value
+
+
+OBJECTS = "np.load(__file__.replace('customize_service.py', 'words.npy')).item()"
+
+
+@pytest.fixture
+def words():
+    """An array of objects, which is a pickle."""
+    file = io.BytesIO()
+    np.save(file, {"cat": 1})
+    return {"words.npy": file.getvalue()}
+
+
+def test_np_load_reads_objects_where_pickles_are_allowed(package, words, caplog):
+    path = package(SCRIPT.format(imports="numpy as np", result=OBJECTS), **words)
+    assert load(path, allow_pickle=True)({"a": 1}) == {"cat": 1}
+    assert "words.npy holds Python objects" in caplog.text
+
+
+def test_elsewhere_it_names_the_setting_that_allows_them(package, words):
+    path = package(SCRIPT.format(imports="numpy as np", result=OBJECTS), **words)
+    with pytest.raises(Exception, match=r"words\.npy holds Python objects.*--allow-pickle"):
+        load(path)({"a": 1})
+
+
+def test_the_value_of_a_dataset_is_lent(package):
+    h5py = pytest.importorskip("h5py")
+    script = SCRIPT.format(imports="h5py", result="h5py.File('a.h5', 'r')['x'].value.tolist()")
+    path = package(script)
+    with h5py.File(path / "model" / "a.h5", "w") as file:
+        file["x"] = [1, 2]
+    script_at = path / "model" / "customize_service.py"
+    script_at.write_text(script.replace("'a.h5'", "'model/a.h5'"))
+    assert load(path)({"a": 1}) == [1, 2]
 
 
 def test_yaml_load_needs_no_loader(old):

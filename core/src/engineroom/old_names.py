@@ -6,6 +6,7 @@ Each entry of a table is a value and its modern spelling. Source: the libraries'
 from __future__ import annotations
 
 import collections.abc
+import datetime
 import functools
 import importlib
 import inspect
@@ -38,6 +39,7 @@ NUMPY: Names = {
     "sometrue": (np.any, "np.any"), "alltrue": (np.all, "np.all"),
     "msort": (functools.partial(np.sort, axis=0), "np.sort(axis=0)"),
     "in1d": (lambda a, b, **options: np.isin(np.ravel(a), b, **options), "np.isin"),
+    "math": (math, "math"), "row_stack": (np.vstack, "np.vstack"),
     "trapz": (lambda *args, **options: np.trapezoid(*args, **options), "np.trapezoid"),
 }  # fmt: skip
 
@@ -58,6 +60,26 @@ def adapt_numpy(module: ModuleType, _stage: Stage) -> None:
     """``np.int`` and its like, and ``np.fromstring`` of bytes, gone since numpy 2.3."""
     lend(module, NUMPY.get, "np")
     lend_call(module, "fromstring", _fromstring)
+    lend_call(module, "load", _load)
+
+
+def _load(stage: Stage, original: Any, file: Any, *args: Any, **options: Any) -> Any:
+    """``np.load``, which read arrays of objects by itself until numpy 1.16.3: they are pickles."""
+    try:
+        return original(file, *args, **options)
+    except ValueError as error:
+        if "allow_pickle" in options or "allow_pickle=False" not in str(error):
+            raise
+        held = f"{getattr(file, 'name', file)} holds Python objects"
+        if not stage.settings.allow_pickle:
+            advice = "if you trust this file, allow it with --allow-pickle"
+            raise ValueError(
+                f"{held}: reading it would run code that is in it; {advice}"
+            ) from error
+        stage.warn(f"{held}: reading it runs code that is in it")
+        if hasattr(file, "seek"):
+            file.seek(0)
+        return original(file, *args, allow_pickle=True, **options)
 
 
 def _fromstring(
@@ -78,7 +100,8 @@ def _fromstring(
 def adapt_pandas(module: ModuleType, _stage: Stage) -> None:
     """What is gone since pandas 1.0 (``get_values``, ``ix``), 2.0 (``append``) and 3.0."""
     pd: Any = module
-    lend(module, {"np": (np, "numpy")}.get, "pd")
+    names: Names = {"np": (np, "numpy"), "datetime": (datetime.datetime, "datetime.datetime")}
+    lend(module, names.get, "pd")
     for cls in (pd.DataFrame, pd.Series, pd.Index):
         lend_method(cls, "get_values", lambda data: data.to_numpy(), "to_numpy()")
     for cls in (pd.DataFrame, pd.Series):
@@ -246,6 +269,12 @@ def adapt_yaml(module: ModuleType, _stage: Stage) -> None:
     lend_call(module, "load_all", load)
 
 
+def adapt_h5py(module: ModuleType, _stage: Stage) -> None:
+    """``Dataset.value``, gone since h5py 3."""
+    h5py: Any = module
+    lend_method(h5py.Dataset, "value", lambda data: data[()], "data[()]", is_property=True)
+
+
 def adapt_scipy_misc(module: ModuleType, _stage: Stage) -> None:
     """Pictures, gone since scipy 1.3, and what has moved to ``scipy.special``."""
 
@@ -280,6 +309,7 @@ ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
     "PIL.Image": adapt_pillow,
     "PIL.ImageDraw": adapt_pillow_draw,
     "PIL.ImageFont": adapt_pillow_font,
+    "h5py": adapt_h5py,
     "scipy.misc": adapt_scipy_misc,
     "yaml": adapt_yaml,
     "base64": _base64,

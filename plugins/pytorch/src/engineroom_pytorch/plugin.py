@@ -8,7 +8,7 @@ from types import MappingProxyType, ModuleType
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
-from engineroom.lending import Stage
+from engineroom.lending import Stage, lend
 from engineroom.service import Service
 from engineroom.values import Device
 
@@ -22,9 +22,13 @@ class PyTorchEngine(Engine):
     model_files = ("*.pt2", "*.pt", "*.pth")
     # The first in which torch.load runs no code from a file unless it is told to.
     frameworks = ("torch>=2.6",)
-    watches = ("torch",)
+    watches = ("torch", "torchvision.transforms")
     moved = MappingProxyType(
-        {"torch._six": "engineroom_pytorch.six", "torchvision.models.utils": "torch.hub"}
+        {
+            "torch._six": "engineroom_pytorch.six",
+            "torchvision.models.utils": "torch.hub",
+            "torchvision.transforms.functional_tensor": "torchvision.transforms.functional",
+        }
     )
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
@@ -46,7 +50,14 @@ class PyTorchEngine(Engine):
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
         from engineroom_pytorch.checkpoints import adapt
 
-        adapt(module)
+        if module.__name__ == "torch":
+            adapt(module)
+        else:  # gone since torchvision 0.14
+            names = {"Scale": "Resize", "RandomSizedCrop": "RandomResizedCrop"}
+            lend(
+                module,
+                {old: (vars(module)[new], f"transforms.{new}") for old, new in names.items()}.get,
+            )
 
     def needs_model_file(self, service: Service) -> bool:
         return getattr(service, "model", None) is None
