@@ -215,9 +215,14 @@ def lend_own(main: ModuleType, _stage: Stage | None = None) -> None:
     def lend_own_name(name: str) -> Any:
         caller: FrameType | None = sys._getframe(1)
         is_unpickling = _stage_of(caller) or (caller and caller.f_code.co_name in UNPICKLING)
-        while caller is not None and (stage := _stage_of(caller)) is None:
-            caller = caller.f_back
-        if caller is None or not stage or name[:2] == "__" or not stage.settings.lent_names:
+        stage = None
+        while caller is not None and stage is None:
+            stage, caller = _stage_of(caller), caller.f_back
+        if stage is None and is_unpickling:  # an engine reads its model file, for this script:
+            script = str(getattr(sys.modules.get("customize_service"), "__file__", ""))
+            alive = filter(None, (known() for known in _stages))
+            stage = next((known for known in alive if known.package.owns(script)), None)
+        if stage is None or name[:2] == "__" or not stage.settings.lent_names:
             raise AttributeError(f"module '__main__' has no attribute {name!r}")
         for module in sorted(sys.modules, key=lambda module: module != "customize_service"):
             names = getattr(sys.modules[module], "__dict__", {})
