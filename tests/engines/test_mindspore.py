@@ -290,6 +290,28 @@ def test_a_script_made_for_ascend_runs_on_the_cpu_and_is_told_once(scripted, cap
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+def test_transforms_are_found_where_mindspore_once_kept_them(package):
+    script = """
+        import io
+        import mindspore.dataset.vision.c_transforms as C
+        import mindspore.dataset.vision.py_transforms as P
+        import mindspore.dataset.transforms.c_transforms as T
+        import mindspore, numpy as np
+        from PIL import Image
+        from model_service.model_service import SingleNodeService
+
+        class Service(SingleNodeService):
+            def _inference(self, data):
+                pixels = np.full((4, 4, 3), 51, np.uint8)
+                small = C.Resize((2, 2))(pixels)
+                whole = P.Normalize([0.2] * 3, [1.0] * 3)(P.ToTensor()(Image.fromarray(pixels)))
+                return small.shape, whole.shape, float(abs(whole).max()) < 1e-6, T.OneHot(3) is None
+    """
+    model = load(package(script))
+    assert model({"a": 1}) == ((2, 2, 3), (3, 4, 4), True, False)
+    assert "mindspore.dataset.vision.c_transforms" in model.stage.lent
+
+
 def test_the_host_s_own_calls_are_left_alone(scripted):
     load(scripted(CONTEXTS[0].format(mode=1)))
     with pytest.raises(RuntimeError, match="Unsupported device target Ascend"):

@@ -2,7 +2,9 @@
 
 import functools
 import io
+import logging
 import re
+import sys
 import threading
 import types
 import zipfile
@@ -611,6 +613,48 @@ def test_a_pickled_module_loads_where_that_is_allowed(package):
     with pytest.raises(ScriptError, match="allow-pickle"):
         load(path)
     assert len(load(path, allow_pickle=True)({"a": torch.ones(1, 3)})["a"][0]) == 2
+
+
+def test_a_pickled_network_gets_the_attributes_that_its_layers_have_got_since(package, caplog):
+    caplog.set_level(logging.INFO, "engineroom")
+    script = """
+        import torch
+        from model_service.pytorch_model_service import PTServingBaseService
+
+        class Service(PTServingBaseService):
+            def __init__(self, model_name, model_path):
+                self.model = torch.load(model_path)["model"]
+    """
+    network = nn.Sequential(nn.Upsample(None, 2), nn.GELU()).eval()
+    del network[0].recompute_scale_factor, network[1].approximate
+    path = package(script, **{"model.pth": saved({"model": network, "epoch": 1})})
+    result = load(path, allow_pickle=True)({"a": torch.ones(1, 3, 2)})["a"]
+    assert np.shape(result) == (1, 3, 4)
+    assert "an old nn.GELU (approximate='none')" in caplog.text
+    with pytest.raises(Exception, match="no attribute 'approximate'"):
+        load(path, allow_pickle=True, lent_names=False)({"a": torch.ones(1, 3, 2)})
+
+
+def test_what_pytorch_and_torchvision_no_longer_have_is_lent(package):
+    script = """
+        from torch._six import container_abcs, int_classes, string_classes
+        from torchvision.models.utils import load_state_dict_from_url
+        from torchvision import transforms
+        from model_service.pytorch_model_service import PTServingBaseService
+
+        class Service(PTServingBaseService):
+            def _inference(self, data):
+                is_list = isinstance(data["a"], container_abcs.Sequence)
+                return is_list, load_state_dict_from_url.__module__, transforms.Scale
+    """
+    files = {
+        "torchvision/models/__init__.py": "",
+        "torchvision/transforms.py": "Resize, RandomResizedCrop = 'bigger', 'cut'",
+    }
+    model = load(package(script, **files))
+    assert model({"a": [1]}) == (True, "torch.hub", "bigger")
+    assert "torch._six" not in sys.modules
+    assert model.stage.lent["torch._six"] == "engineroom_pytorch.six"
 
 
 def test_the_log_says_once_that_a_file_runs_code(scripted_package, caplog):

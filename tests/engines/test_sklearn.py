@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import types
 
 import joblib
 import numpy as np
@@ -22,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from starlette.testclient import TestClient
 
 from engineroom import create_app, load
@@ -191,6 +192,26 @@ def test_a_script_that_reads_models_of_another_version_is_told_so_once(scripted,
     assert predictions(load(path)(body(row()))) == [1]
     assert caplog.text.count("made with scikit-learn 1.2.2, installed is") == 1
     assert "InconsistentVersionWarning" not in capsys.readouterr().err
+
+
+def test_a_function_of_the_training_script_is_the_one_in_the_package_s_script(package, monkeypatch):
+    script = """
+        from model_service.python_model_service import XgSklServingBaseService
+
+        def halve(x):
+            return x / 2
+
+        class Service(XgSklServingBaseService):
+            pass
+    """
+    path = package(script)
+    halve = types.FunctionType((lambda x: x / 2).__code__, {}, "halve")
+    halve.__module__, halve.__qualname__ = "__main__", "halve"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["__main__"], "halve", halve, raising=False)
+        pipeline = make_pipeline(FunctionTransformer(halve), classifier())
+        joblib.dump(pipeline, path / "model" / "iris.m")
+    assert len(predictions(load(path, allow_pickle=True)(body(row())))) == 1
 
 
 def test_a_pickle_that_cannot_be_read_names_both_versions(tmp_path):

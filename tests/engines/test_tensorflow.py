@@ -3,9 +3,12 @@
 import contextlib
 import re
 import shutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from engineroom.errors import (
 from engineroom.testing import EngineConformance
 from engineroom.values import CPU, Device
 from engineroom_tensorflow.device import devices, start
+from engineroom_tensorflow.keras2 import written_by
 
 v1 = tf.compat.v1
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -519,3 +523,94 @@ def test_files_that_need_a_script_say_so(tmp_path, name, reason, config):
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(LoadError, match=rf"{name} .*{reason}"):
         load(tmp_path)
+
+
+# --- Keras 2
+
+
+def hdf5(path: Path, version: str) -> Path:
+    """The head of a model file that this version of Keras has written, without a model."""
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version
+        file.attrs["model_config"] = "{}"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("2.2.4", "2.2.4"), ("2.4.0-tf", "2.4.0-tf"), ("3.1.0", None)]
+)
+def test_an_hdf5_file_tells_which_keras_wrote_it(tmp_path, version, told):
+    assert written_by(hdf5(tmp_path / "weights.h5", version)) == told
+
+
+def test_other_files_tell_of_no_keras_2(tmp_path):
+    save(tmp_path, predict="once")
+    (tmp_path / "a.h5").write_bytes(b"no HDF5")
+    assert not any(map(written_by, [tmp_path, tmp_path / "a.h5", tmp_path / "none.h5"]))
+
+
+LOADS = """
+from {keras} import load_model
+from model_service.tfserving_model_service import TfServingBaseService
+class S(TfServingBaseService):
+    def __init__(self, model_name, model_path):
+        self.model = load_model(model_path + "/weights.h5")
+    def _inference(self, data):
+        return self.model.predict([[1.0, 2.0]]).shape, type(self.model).__module__
+"""
+
+
+@pytest.mark.parametrize("module", ["keras.models", "tensorflow.keras.models"])
+def test_a_file_of_keras_2_that_cannot_be_read_says_so_and_what_reads_it(
+    package, monkeypatch, module
+):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "0")
+    path = package(LOADS.format(keras=module))
+    hdf5(path / "model" / "weights.h5", "2.2.4")
+    words = r"customize_service\.py:6.*weights\.h5 was written by Keras 2\.2\.4.*; (run: pip|set)"
+    with pytest.raises(ScriptError, match=words):
+        load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["keras.models", "tensorflow.keras.models"])
+def test_where_tf_keras_is_installed_it_is_the_keras_of_such_a_package(package, module):
+    pytest.importorskip("tf_keras")
+    path = package(LOADS.format(keras=module))
+    make = "import sys, tf_keras as k; k.Sequential([k.layers.Dense(3, input_shape=(2,))]).save"
+    python(f"{make}(sys.argv[1])", str(path / "model" / "weights.h5"))
+    asked = "import sys, engineroom; print(engineroom.load(sys.argv[1])({'a': 1}))"
+    said = python(asked, str(path)).splitlines()[-1]
+    assert said.startswith("((1, 3), 'tf_keras.")
+
+
+def python(code: str, argument: str) -> str:
+    """What ``code`` prints in a process of its own: Keras is chosen once for each."""
+    command = [sys.executable, "-c", code, argument]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("keras", ["keras", "tensorflow.keras"])
+def test_the_sessions_of_keras_s_backend_are_lent_under_each_of_its_names(package, keras):
+    script = f"""
+        from {keras} import backend as K
+        from model_service.tfserving_model_service import TfServingBaseService
+        class S(TfServingBaseService):
+            def _inference(self, data):
+                K.set_session(None)
+                return K.get_session.__name__
+    """
+    assert load(package(script))({"a": 1}) == "Session"
+
+
+def test_modules_in_which_keras_2_kept_its_layers_are_lent(package):
+    script = """
+        from keras.engine.topology import Layer
+        from keras.layers.core import Dense
+        from keras.utils.np_utils import to_categorical
+        from model_service.tfserving_model_service import TfServingBaseService
+        class S(TfServingBaseService):
+            def _inference(self, data):
+                return issubclass(Dense, Layer), to_categorical([1], 2).tolist()
+    """
+    assert load(package(script))({"a": 1}) == (True, [[0.0, 1.0]])

@@ -1,9 +1,11 @@
 """Names that today's libraries lack, lent to scripts and to nobody else."""
 
 import importlib
+import io
 import json
 import logging
 import os
+import pickle
 import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -105,11 +107,68 @@ TABLE = "pd.DataFrame({'a': [1, 2], 'b': [3, 4]})"
         (f"{TABLE}.append(pd.Series([5, 6], ['a', 'b'], name='x')).index.tolist()", [0, 1, "x"]),
         (f"{TABLE}.append({{'a': 5, 'b': 6}}, ignore_index=True).dtypes.nunique()", 1),
         ("pd.Series([1]).append(pd.Series([2])).tolist()", [1, 2]),
+        ("pd.Series([1, None]).fillna(method='pad').tolist()", [1, 1]),
+        ("pd.DataFrame({'a': [None, 2]}).fillna(method='bfill').values.tolist()", [[2], [2]]),
+        ("pd.Series([1, None]).fillna(0).tolist()", [1, 0]),
+        ("pd.datetime(2020, 1, 2).day", 2),
+        (f"{TABLE}.drop('a', 1).columns.tolist()", ["b"]),
+        (f"pd.concat([{TABLE}, {TABLE}], 1).shape", (2, 4)),
+        ("pd.read_csv(io.StringIO('a b\\n1 2'), delim_whitespace=True).shape", (1, 2)),
+        (
+            "pd.read_csv(io.StringIO('a\\n1\\n2,3'), error_bad_lines=False, warn_bad_lines=False).shape",
+            (1, 1),
+        ),
+        ("pd.read_csv(io.StringIO('a\\n1\\n2'), squeeze=True).tolist()", [1, 2]),
     ],
 )
 def test_methods_of_old_pandas_are_lent(old, expression, value):
     pytest.importorskip("pandas")
+    assert old("io, pandas as pd", expression)({"a": 1}) == value
+
+
+LABELLED = "pd.DataFrame({'a': [1, 2, 3], 'b': [4, 5, 6]}, index=['x', 'y', 'z'])"
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        (f"{LABELLED}.ix['y', 'b']", 5),
+        (f"{LABELLED}.ix[1, 0]", 2),
+        (f"{LABELLED}.ix['x':'y', 0:1].values.tolist()", [[1], [2]]),
+        (f"{LABELLED}.ix[:, ['b']].values.tolist()", [[4], [5], [6]]),
+        (f"{LABELLED}.ix[[True, False, True]].index.tolist()", ["x", "z"]),
+        (f"{TABLE}.ix[0:1].shape", (2, 2)),  # labels, of which the last counts
+        ("pd.Series([7, 8], index=[5, 6]).ix[6]", 8),
+    ],
+)
+def test_ix_takes_labels_and_places_where_the_labels_are_no_numbers(old, expression, value):
+    pytest.importorskip("pandas")
     assert old("pandas as pd", expression)({"a": 1}) == value
+
+
+def test_ix_can_be_assigned_to(package):
+    pytest.importorskip("pandas")
+    script = SCRIPT.format(imports="pandas as pd", result="changed()")
+    script += f"""
+def changed():
+    table = {LABELLED}
+    table.ix['y', 'b'] = 9
+    return table.values.tolist()
+"""
+    assert load(package(script))({"a": 1}) == [[1, 4], [2, 9], [3, 6]]
+
+
+def test_a_label_that_ix_does_not_find_is_a_key_error(old):
+    pytest.importorskip("pandas")
+    with pytest.raises(Exception, match="KeyError: .*nowhere"):
+        old("pandas as pd", f"{LABELLED}.ix[['x', 'nowhere']]")({"a": 1})
+
+
+def test_pandas_keeps_its_own_errors_for_others(old):
+    pd = pytest.importorskip("pandas")
+    old("pandas as pd", "pd.Series([1]).fillna(method='pad').tolist()")({"a": 1})
+    with pytest.raises(TypeError):
+        pd.DataFrame({"a": [1]}).drop("a", 1)
 
 
 def test_a_row_without_a_name_needs_ignore_index_as_it_always_did(old):
@@ -234,6 +293,41 @@ def test_an_engine_hears_of_the_import_of_its_framework_by_a_script(
         sys.modules.pop("old_library", None)
 
 
+STANDING_IN = WATCHING.replace(
+    "def after_import(self, module, stage):",
+    """
+    moved = {"gone_library": "old_library"}
+
+    def before_import(self, name, stage):
+        return "new_library" if "new.h5" in {f.name for f in stage.package.files(("*",))} else None
+""",
+).replace("module.adapted_on = stage.device", "")
+
+
+@pytest.mark.parametrize(("files", "found"), [({}, "old"), ({"new.h5": ""}, "new")])
+def test_an_engine_may_let_another_library_stand_for_the_one_it_watches(
+    install_plugin, package, tmp_path, files, found
+):
+    install_plugin("watching", STANDING_IN)
+    for age in ("old", "new"):
+        library = tmp_path / "site" / f"{age}_library"
+        library.mkdir()
+        (library / "__init__.py").write_text("")
+        (library / "part.py").write_text(f"AGE = {age!r}")
+    script = SCRIPT.format(
+        imports="old_library.part, gone_library.part",
+        result="old_library.part.AGE, gone_library.part.AGE",
+    )
+    try:
+        model = load(package(script, **files))
+        assert model({"a": 1}) == (found, found)
+        assert "gone_library" in model.stage.lent
+        assert "gone_library" not in sys.modules
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0].endswith("_library")]:
+            del sys.modules[name]
+
+
 REFUSING = """
 from engineroom import Engine, hookimpl
 from engineroom.encoding import encode_response
@@ -314,6 +408,8 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
             "[np.product([2, 3]), np.alltrue([1, 0])]",
             [6, False],
         ),
+        ("numpy as np", "np.array([[1, 2]], copy=False, dtype=np.uint8)", [[1, 2]]),
+        ("numpy as np", "np.math.sqrt(4)", 2.0),
         ("base64", "base64.encodestring(b'a')", "YQ==\n"),
         ("collections", "isinstance([], collections.Iterable)", True),
         ("time", "time.clock() > 0", True),
@@ -337,6 +433,139 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
 )
 def test_what_scripts_used_once_works_for_them(old, imports, expression, value):
     assert json.loads(encode_response(old(imports, expression)({"a": 1}))) == value
+
+
+OBJECTS = "np.load(__file__.replace('customize_service.py', 'words.npy')).item()"
+
+
+@pytest.fixture
+def words():
+    """An array of objects, which is a pickle."""
+    file = io.BytesIO()
+    np.save(file, {"cat": 1})
+    return {"words.npy": file.getvalue()}
+
+
+def test_np_load_reads_objects_where_pickles_are_allowed(package, words, caplog):
+    path = package(SCRIPT.format(imports="numpy as np", result=OBJECTS), **words)
+    assert load(path, allow_pickle=True)({"a": 1}) == {"cat": 1}
+    assert "words.npy holds Python objects" in caplog.text
+
+
+def test_elsewhere_it_names_the_setting_that_allows_them(package, words):
+    path = package(SCRIPT.format(imports="numpy as np", result=OBJECTS), **words)
+    with pytest.raises(Exception, match=r"words\.npy holds Python objects.*--allow-pickle"):
+        load(path)({"a": 1})
+
+
+def test_the_value_of_a_dataset_is_lent(package):
+    h5py = pytest.importorskip("h5py")
+    script = SCRIPT.format(imports="h5py", result="h5py.File('a.h5', 'r')['x'].value.tolist()")
+    path = package(script)
+    with h5py.File(path / "model" / "a.h5", "w") as file:
+        file["x"] = [1, 2]
+    script_at = path / "model" / "customize_service.py"
+    script_at.write_text(script.replace("'a.h5'", "'model/a.h5'"))
+    assert load(path)({"a": 1}) == [1, 2]
+
+
+def test_yaml_load_needs_no_loader(old):
+    pytest.importorskip("yaml")
+    assert old("yaml", "yaml.load('a: [1]')")({"a": 1}) == {"a": [1]}
+
+
+# --- scipy.misc
+
+PIXELS = "np.arange(48, dtype=np.uint8).reshape(4, 4, 3)"
+
+
+@pytest.mark.filterwarnings("ignore:scipy.misc is deprecated")
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        (f"misc.imresize({PIXELS}, (2, 3)).shape", (2, 3, 3)),
+        (f"misc.imresize({PIXELS}, 0.5).shape", (2, 2, 3)),
+        (f"misc.imresize({PIXELS}, 50, interp='nearest').dtype.name", "uint8"),
+        (f"misc.imrotate({PIXELS}, 180)[0, 0].tolist()", [45, 46, 47]),
+        ("misc.toimage(np.array([[0.0, 1.0]])).getpixel((1, 0))", 255),
+        (f"misc.toimage({PIXELS}.transpose(2, 0, 1)).size", (4, 4)),
+        ("misc.bytescale(np.array([0, 5, 10])).tolist()", [0, 128, 255]),
+        ("misc.fromimage(misc.toimage(np.eye(2)), flatten=True).tolist()", [[255, 0], [0, 255]]),
+        ("misc.comb(4, 2)", 6),
+    ],
+)
+def test_functions_of_old_scipy_misc_are_lent(old, expression, value):
+    pytest.importorskip("scipy")
+    assert old("numpy as np\nfrom scipy import misc", expression)({"a": 1}) == value
+
+
+@pytest.mark.filterwarnings("ignore:scipy.misc is deprecated")
+def test_pictures_are_read_and_written_as_scipy_once_did(package):
+    pytest.importorskip("scipy")
+    script = SCRIPT.format(imports="numpy as np", result="same()")
+    script += f"""
+from scipy.misc import imread, imsave
+def same():
+    imsave('a.png', {PIXELS})
+    return bool((imread('a.png') == {PIXELS}).all()), imread('a.png', mode='L').shape
+"""
+    assert load(package(script))({"a": 1}) == (True, (4, 4))
+
+
+# --- pickles of a training script
+
+
+@pytest.fixture
+def pickled(monkeypatch):
+    """A pickle in which ``Scaler`` belongs to ``__main__``, as in a script that trains."""
+    scaler = type("Scaler", (), {"__module__": "__main__"})
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["__main__"], "Scaler", scaler, raising=False)
+        return [pickle.dumps(scaler(), protocol) for protocol in (2, 4)]
+
+
+READS = """
+import io, pickle
+from model_service.onnx_model_service import OnnxServingBaseService
+{imports}
+
+class Old(OnnxServingBaseService):
+    def _inference(self, data):
+        return [type({read}(io.BytesIO(content)).load()).__module__ for content in data["files"]]
+"""
+
+
+@pytest.mark.parametrize("read", ["pickle.Unpickler", "pickle._Unpickler"])
+@pytest.mark.parametrize(
+    ("imports", "module"),
+    [
+        ("class Scaler: pass", "customize_service"),
+        ("from scaling import Scaler", "scaling"),
+        ("import scaling", "scaling"),
+    ],
+)
+def test_a_pickle_of_a_training_script_gets_the_package_s_own_class(
+    package, pickled, read, imports, module
+):
+    path = package(READS.format(imports=imports, read=read), **{"scaling.py": "class Scaler: pass"})
+    model = load(path)
+    assert model({"files": pickled}) == [module, module]
+    assert model.stage.lent == {"__main__.Scaler": f"{module}.Scaler"}
+
+
+@pytest.mark.parametrize("read", ["pickle.Unpickler", "pickle._Unpickler"])
+def test_without_such_a_class_the_error_names_it_and_where_it_belongs(package, pickled, read):
+    path = package(READS.format(imports="", read=read))
+    wanted = rf"'Scaler'.*define it in {path}/model/customize_service\.py"
+    with pytest.raises(Exception, match=wanted):
+        load(path)({"files": pickled})
+
+
+def test_others_that_read_such_a_pickle_get_python_s_own_error(package, pickled):
+    model = load(package(READS.format(imports="class Scaler: pass", read="pickle.Unpickler")))
+    model({"files": pickled})
+    with pytest.raises(AttributeError, match="Scaler"):
+        pickle.loads(pickled[0])
 
 
 def test_a_method_of_that_name_in_a_class_of_the_script_stays_its_own(package):

@@ -154,6 +154,21 @@ def test_paths_of_the_platform_mean_the_package_where_that_is_asked_for(package,
     assert load(folder, platform_paths=True)({"a": 1}) == "cat"
 
 
+def test_a_folder_1_in_the_package_is_the_platform_s_folder_1(package):
+    path = package(f"{SERVICE}return '/home/mind/model/1/a.txt'\n", **{"1/a.txt": "x"})
+    assert load(path, platform_paths=True)({"a": 1}) == str(path / "model/1/a.txt")
+
+
+@pytest.mark.parametrize(
+    "when", ["def __init__(self, *_):\n        ", "def _inference(self, data):\n        "]
+)
+def test_an_error_about_such_a_path_names_the_option(package, when):
+    service = SERVICE.rpartition("def ")[0]
+    path = package(f"{service}{when}open('/home/mind/model/a.txt')\n")
+    with pytest.raises(Exception, match="No such file .*; with --platform-paths"):
+        load(path)({"a": 1})
+
+
 def test_so_they_do_in_modules_beside_the_script(package):
     path = package(
         f"from words import HOME\n{SERVICE}return HOME\n",

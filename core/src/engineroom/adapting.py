@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 
 from engineroom.errors import LoadError
-from engineroom.lending import Stage, is_in_moved, moved_module, take_over
+from engineroom.lending import MOVED, Stage, is_in_moved, moved_module, take_over
 from engineroom.old_names import ADAPTERS
 from engineroom.plugins import Registry
 
@@ -37,18 +37,27 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 adapters.setdefault(name, []).append(engine.after_import)
         return adapters
 
+    @functools.cached_property
+    def _all_moved(self) -> dict[str, str]:
+        engines = self.registry.usable()
+        return MOVED | {old: new for engine in engines for old, new in engine.moved.items()}
+
+    def moved(self, name: str) -> str | None:
+        """The module that scripts get for ``name``, which is gone; None for the others."""
+        return moved_module(name, self._all_moved)
+
     def adapt_imported(self) -> None:
         """Adapt what others have imported already."""
         for name in self.adapters:
-            if name in sys.modules:
-                self._adapt(sys.modules[name])
+            if (module := sys.modules.get(name)) is not None:  # None: nobody is to import it
+                self._adapt(module)
 
     def _adapt(self, module: types.ModuleType) -> None:
         name = module.__name__
         if name in self._adapted:
             return
         self._adapted.add(name)
-        for adapt in self.adapters[name]:
+        for adapt in self.adapters.get(name, ()):  # another may stand under the name
             # Nothing is raised here: an import that fails half way leaves a library that cannot be
             # imported again.
             try:
@@ -77,11 +86,21 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         """The spec of a library that is to be adapted or has moved; None for the others."""
         if name in self.adapters:
-            return self._adapted_spec(name, path, target)
-        if self.stage.settings.lent_names and moved_module(name) is not None:
+            if self._stand_in(name) is None:
+                return self._adapted_spec(name, path, target)
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        if self.stage.settings.lent_names and self.moved(name) is not None:
             # Inside a moved package the others would find its files, and load them twice.
             found = None if is_in_moved(name) else self._spec_of_others(name, path, target)
             return found or importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def _stand_in(self, name: str) -> str | None:
+        """The module that an engine puts in the place of one that it watches."""
+        watching = [engine for engine in self.registry.usable() if name in engine.watches]
+        for other in filter(None, (it.before_import(name, self.stage) for it in watching)):
+            self._all_moved[name] = other
+            return other
         return None
 
     def _spec_of_others(
@@ -115,6 +134,7 @@ class Libraries(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Fill a module of an old name."""
-        if moved := moved_module(module.__name__):
+        if moved := self.moved(module.__name__):
+            if not is_in_moved(module.__name__):
+                self.stage.note(module.__name__, moved)
             take_over(module, moved)
-            self.stage.note(module.__name__, moved)

@@ -11,6 +11,7 @@ from pathlib import Path
 from engineroom.distributions import NAMES_OF_PYTHON_2
 from engineroom.package import Package
 from engineroom.parents import parent_of_type
+from engineroom.sources import PLATFORM_FOLDERS
 
 CONTRIB = (
     "tf.contrib ended with TensorFlow 1 and nothing stands in for it: rewrite what uses it for "
@@ -74,6 +75,8 @@ def _missing_file(error: BaseException, package: Package) -> str:
         return _no_model_file(str(error.filename), package)
     if not isinstance(error, FileNotFoundError) and not NOT_THERE.search(str(error)):
         return ""
+    if any(folder in str(error) for folder in PLATFORM_FOLDERS):
+        return "with --platform-paths this folder of the platform means the package's own"
     found = FILE.search(str(error))
     wanted = str(getattr(error, "filename", None) or (found[0] if found else ""))
     if not wanted or package.file:

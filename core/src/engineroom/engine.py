@@ -141,7 +141,9 @@ class Engine(ABC):
     """Whether the parent's ``_inference`` takes the rows of several requests at once, which it then
     gets where a model's inputs have an open first dimension."""
     watches: ClassVar[tuple[str, ...]] = ()
-    """Modules of the framework whose import by a script :meth:`after_import` hears of."""
+    """Modules of the framework of whose import by a script the engine hears."""
+    moved: ClassVar[Mapping[str, str]] = {}
+    """Modules that the framework no longer has, and those that scripts get in their place."""
 
     @abstractmethod
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
@@ -195,6 +197,14 @@ class Engine(ABC):
         """Set :meth:`environment`; the user's own variables stay."""
         for name, value in self.environment(threads).items():
             os.environ.setdefault(name, value)
+
+    def before_import(self, name: str, stage: Stage) -> str | None:  # noqa: ARG002
+        """One of :attr:`watches` is about to be imported for the script of ``stage``.
+
+        For what the framework reads while it is imported. Returns the name of the module that is
+        to stand for it, if another is.
+        """
+        return None
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: B027
         """One of :attr:`watches` has been imported for the script of ``stage``.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import pickle
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,6 +52,7 @@ MOVED = {
     "sklearn.externals.joblib": "joblib",
     "sklearn.externals.six": "six",
     "sklearn.cross_validation": "sklearn.model_selection",
+    "scipy.misc": "engineroom.lent.misc",  # which the last scipy to have it has left empty
     "xml.etree.cElementTree": "xml.etree.ElementTree",
     "sklearn.cluster.hierarchical": "sklearn.cluster._agglomerative",
     "sklearn.cluster.k_means_": "sklearn.cluster._kmeans",
@@ -151,10 +153,13 @@ def lend(module: ModuleType, find: Find, shown: str = "") -> None:
 
 
 class LentMethod:
-    """A method that only scripts find. The function takes the object first."""
+    """A method, or a property, that only scripts find. The function takes the object first."""
 
-    def __init__(self, name: str, method: Callable[..., Any], modern: str) -> None:
+    def __init__(
+        self, name: str, method: Callable[..., Any], modern: str, is_property: bool
+    ) -> None:
         self.name, self.method, self.modern = name, method, modern
+        self.is_property = is_property
 
     def __get__(self, instance: Any, owner: type) -> Any:
         stage = asking()
@@ -162,22 +167,85 @@ class LentMethod:
             name = self.name.rpartition(".")[2]
             raise AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
         stage.note(self.name, self.modern)
-        return self.method if instance is None else functools.partial(self.method, instance)
+        if instance is None:
+            return self.method
+        bound = functools.partial(self.method, instance)
+        return bound() if self.is_property else bound
 
 
-def lend_method(cls: type, name: str, method: Callable[..., Any], modern: str) -> None:
-    """Likewise for a method of a class that lacks it."""
+def lend_method(
+    cls: type, name: str, method: Callable[..., Any], modern: str, is_property: bool = False
+) -> None:
+    """Likewise for a method, or a property, of a class that lacks it."""
     if not hasattr(cls, name):
-        setattr(cls, name, LentMethod(f"{cls.__name__}.{name}", method, modern))
+        setattr(cls, name, LentMethod(f"{cls.__name__}.{name}", method, modern, is_property))
 
 
-def moved_module(name: str) -> str | None:
+def lend_call(holder: Any, name: str, call: Callable[..., Any]) -> None:
+    """Let scripts call the function ``holder.name`` in a way that it no longer knows.
+
+    They get ``call(stage, original, *args, **options)``, all others the original. To do so again
+    changes nothing.
+    """
+    original = getattr(holder, name)
+    if getattr(original, "__module__", None) == __name__:
+        return
+
+    @functools.wraps(original, assigned=("__name__", "__qualname__", "__doc__"))
+    def called(*args: Any, **options: Any) -> Any:
+        stage = asking()
+        if stage is None or not stage.settings.lent_names:
+            return original(*args, **options)
+        return call(stage, original, *args, **options)
+
+    setattr(holder, name, called)
+
+
+# The functions from which readers of pickles ask a module for a name; the C one is called directly.
+UNPICKLING = {"find_class", "_getattribute", "read_pickle", "read_array"}
+
+
+def lend_own(main: ModuleType, _stage: Stage | None = None) -> None:
+    """Answer pickles of a training script: its ``__main__.Net`` is the package's own ``Net``.
+
+    Raises:
+        UnpicklingError: later, where a pickle wants a name that the package does not have.
+    """
+
+    def lend_own_name(name: str) -> Any:
+        caller: FrameType | None = sys._getframe(1)
+        is_unpickling = _stage_of(caller) or (caller and caller.f_code.co_name in UNPICKLING)
+        stage = None
+        while caller is not None and stage is None:
+            stage, caller = _stage_of(caller), caller.f_back
+        if stage is None and is_unpickling:  # an engine reads its model file, for this script:
+            script = str(getattr(sys.modules.get("customize_service"), "__file__", ""))
+            alive = filter(None, (known() for known in _stages))
+            stage = next((known for known in alive if known.package.owns(script)), None)
+        if stage is None or name[:2] == "__" or not stage.settings.lent_names:
+            raise AttributeError(f"module '__main__' has no attribute {name!r}")
+        for module in sorted(sys.modules, key=lambda module: module != "customize_service"):
+            names = getattr(sys.modules[module], "__dict__", {})
+            if name in names and stage.package.owns(str(names.get("__file__"))):
+                own = names[name]
+                stage.note(f"__main__.{name}", f"{getattr(own, '__module__', module)}.{name}")
+                return own
+        message = (
+            f"the file was written by a script that had {name!r} in it (__main__.{name}); "
+            f"define it in {stage.package.script}, or import it there"
+        )
+        raise pickle.UnpicklingError(message) if is_unpickling else AttributeError(message)
+
+    vars(main).setdefault("__getattr__", lend_own_name)
+
+
+def moved_module(name: str, moved: Mapping[str, str] = MOVED) -> str | None:
     """The name that the module ``name`` has today; None for one that never moved."""
     old, rest = name, ""
-    while old and old not in MOVED:
+    while old and old not in moved:
         old, _, part = old.rpartition(".")
         rest = f".{part}{rest}"
-    return MOVED[old] + rest if old else None
+    return moved[old] + rest if old else None
 
 
 def is_in_moved(name: str) -> bool:

@@ -24,7 +24,7 @@ from engineroom.adapting import Libraries
 from engineroom.engine import Engine
 from engineroom.errors import LoadError, ScriptError
 from engineroom.failures import load_failure, reraise_interrupt
-from engineroom.lending import Stage, moved_module
+from engineroom.lending import Stage
 from engineroom.package import Package
 from engineroom.parents import Manifest, parent_named
 from engineroom.plugins import Registry
@@ -136,7 +136,7 @@ class Surroundings:
                 sys.path.remove(path)
 
     def _owns(self, name: str, module: types.ModuleType) -> bool:
-        if name.partition(".")[0] in LENT or moved_module(name) is not None:
+        if name.partition(".")[0] in LENT or self.libraries.moved(name) is not None:
             return True
         return any(self.package.owns(f"{place}{os.sep}") for place in _places(module))
 

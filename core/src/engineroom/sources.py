@@ -103,6 +103,8 @@ def _here(text: str, place: str, stage: Stage) -> str:
     if not found or Path(found[0]).exists():
         return text
     folder = str(stage.package.folder)
+    if found[0].endswith("/1") and Path(folder, "1").is_dir():
+        folder += "/1"
     if stage.settings.platform_paths:
         return folder + text[found.end() :]
     stage.warn(

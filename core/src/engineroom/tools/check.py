@@ -71,7 +71,7 @@ def about_warm_up(model: Model) -> Iterator[str]:
 
 def about_names(model: Model) -> Iterator[Finding | str]:
     """Names of libraries that are gone: lent ones, and those that nobody has."""
-    yield from missing_names(model.stage)
+    yield from missing_names(model.surroundings.libraries)
     for name, modern in model.stage.lent.items():
         yield row("lent", f"{name}, today {modern}")
 

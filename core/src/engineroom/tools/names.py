@@ -14,28 +14,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from engineroom.adapting import Libraries
 from engineroom.distributions import NAMES_OF_PYTHON_2
 from engineroom.findings import Finding
 from engineroom.imports import import_failure
-from engineroom.lending import Stage, moved_module
 
 ASK = "getattr(value, name)"
 
 
-def missing_names(stage: Stage) -> Iterator[Finding]:
+def missing_names(libraries: Libraries) -> Iterator[Finding]:
     """The names that the package's code asks of imported libraries and that do not exist; the
     modules that its functions import and that are not here.
 
     Call it on stage, when the script has been loaded: only what has been imported is looked at.
     """
-    package = stage.package
+    package = libraries.stage.package
     files = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
     for file in sorted(filter(package.owns, files)):
         with contextlib.suppress(SyntaxError, ValueError, OSError):
             tree = ast.parse(Path(file).read_bytes(), file)
             yield from _missing(tree, Path(file))
             yield from _of_python_2(tree, Path(file))
-            yield from _not_installed(tree, Path(file), stage)
+            yield from _not_installed(tree, Path(file), libraries)
 
 
 def _missing(tree: ast.Module, path: Path) -> Iterator[Finding]:
@@ -60,14 +60,15 @@ def _missing(tree: ast.Module, path: Path) -> Iterator[Finding]:
             library = value if isinstance(value, ModuleType) else None
 
 
-def _not_installed(tree: ast.Module, path: Path, stage: Stage) -> Iterator[Finding]:
+def _not_installed(tree: ast.Module, path: Path, libraries: Libraries) -> Iterator[Finding]:
     """Modules that a step is going to import."""
+    stage = libraries.stage
     guarded = _guarded(tree)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Import | ast.ImportFrom) or id(node) in guarded:
             continue
         for module in _imported(node):
-            moved = moved_module(module) if stage.settings.lent_names else None
+            moved = libraries.moved(module) if stage.settings.lent_names else None
             if module in sys.modules:
                 continue
             if moved is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
@@ -24,6 +24,14 @@ class MindSporeEngine(Engine):
     batches = True
     frameworks = ("mindspore>=2.7",)
     watches = ("mindspore",)
+    moved = MappingProxyType(
+        {
+            "mindspore.dataset.vision.c_transforms": "mindspore.dataset.vision",
+            "mindspore.dataset.vision.py_transforms": "engineroom_mindspore.py_transforms",
+            "mindspore.dataset.transforms.c_transforms": "mindspore.dataset.transforms",
+            "mindspore.dataset.transforms.py_transforms": "mindspore.dataset.transforms",
+        }
+    )
     # Two threads in MindSpore at once crash or hang the process, even with a model each.
     max_concurrency = 1
     thread_safe = False

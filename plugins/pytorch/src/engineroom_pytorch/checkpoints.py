@@ -16,6 +16,16 @@ from engineroom_pytorch.files import is_torchscript
 log = logging.getLogger("engineroom")
 KINDS = ("cuda", "npu", "mps")
 
+# What a network that was pickled whole lacks, with the value by which it did what it always did:
+# PyTorch 1.9 to 1.12. What else there is of that kind, layers do by themselves.
+LATER: dict[str, dict[str, Any]] = {
+    "GELU": {"approximate": "none"},
+    "MultiheadAttention": {"batch_first": False},
+    "TransformerEncoderLayer": {"norm_first": False, "activation_relu_or_gelu": 0},
+    "TransformerDecoderLayer": {"norm_first": False},
+    "TransformerEncoder": {"enable_nested_tensor": False, "mask_check": False},
+}
+
 
 def adapt(torch: Any) -> None:
     """Let the loading functions of ``torch`` heed the settings of the script that calls them.
@@ -34,9 +44,15 @@ def adapt(torch: Any) -> None:
         if "weights_only" not in options and is_torchscript(f):
             return original_jit(f, _jit_location(torch, map_location, stage))
         map_location = _location(torch, map_location, stage)
+        found = read(stage, f, map_location, *args, **options)
+        if stage.settings.lent_names:
+            _complete(torch, found, stage)
+        return found
+
+    def read(stage: Stage, f: Any, *args: Any, **options: Any) -> Any:
         start = f.tell() if hasattr(f, "seek") else None
         try:
-            return original(f, map_location, *args, **options)
+            return original(f, *args, **options)
         except pickle.UnpicklingError as error:
             if "weights_only" in options:
                 raise
@@ -45,7 +61,7 @@ def adapt(torch: Any) -> None:
             if start is not None:
                 f.seek(start)
             stage.warn(f"{_name(f)} holds more than weights: reading it runs code that is in it")
-            return original(f, map_location, *args, weights_only=False, **options)
+            return original(f, *args, weights_only=False, **options)
 
     @functools.wraps(original_jit)
     def load_jit(f: Any, map_location: Any = None, *args: Any, **options: Any) -> Any:
@@ -55,6 +71,18 @@ def adapt(torch: Any) -> None:
         return original_jit(f, map_location, *args, **options)
 
     torch.load, torch.jit.load = load, load_jit
+
+
+def _complete(torch: Any, found: Any, stage: Stage) -> None:
+    """Give networks in what was ``found`` the attributes that their classes have got since."""
+    for value in found.values() if isinstance(found, dict) else [found]:
+        for module in value.modules() if isinstance(value, torch.nn.Module) else ():
+            for name, attributes in LATER.items():
+                missing = attributes.keys() - vars(module).keys()
+                if missing and isinstance(module, getattr(torch.nn, name)):
+                    vars(module).update({key: attributes[key] for key in missing})
+                    shown = ", ".join(f"{key}={attributes[key]!r}" for key in sorted(missing))
+                    stage.note(f"an old nn.{name}", shown)
 
 
 def _name(file: Any) -> str:

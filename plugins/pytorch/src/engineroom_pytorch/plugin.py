@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from engineroom.engine import Engine, Predictor
 from engineroom.hookspecs import hookimpl
-from engineroom.lending import Stage
+from engineroom.lending import Stage, lend
 from engineroom.service import Service
 from engineroom.values import Device
 
@@ -25,7 +25,14 @@ class PyTorchEngine(Engine):
     batches = True
     # The first in which torch.load runs no code from a file unless it is told to.
     frameworks = ("torch>=2.6",)
-    watches = ("torch",)
+    watches = ("torch", "torchvision.transforms")
+    moved = MappingProxyType(
+        {
+            "torch._six": "engineroom_pytorch.six",
+            "torchvision.models.utils": "torch.hub",
+            "torchvision.transforms.functional_tensor": "torchvision.transforms.functional",
+        }
+    )
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
         from engineroom_pytorch.loader import load
@@ -46,7 +53,14 @@ class PyTorchEngine(Engine):
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
         from engineroom_pytorch.checkpoints import adapt
 
-        adapt(module)
+        if module.__name__ == "torch":
+            adapt(module)
+        else:  # gone since torchvision 0.14
+            names = {"Scale": "Resize", "RandomSizedCrop": "RandomResizedCrop"}
+            lend(
+                module,
+                {old: (vars(module)[new], f"transforms.{new}") for old, new in names.items()}.get,
+            )
 
     def join(self, parts: Sequence[Any]) -> Any:
         torch = sys.modules.get("torch")

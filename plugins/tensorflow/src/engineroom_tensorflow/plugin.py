@@ -21,6 +21,11 @@ CHECKPOINT = (
     "belongs to a checkpoint, which has weights and no signature: restore it in a script, or "
     "export a SavedModel"
 )
+# The modules in which Keras 2 kept its layers.
+LAYERS = (
+    "core convolutional pooling normalization merge embeddings recurrent wrappers local noise "
+    "advanced_activations"
+)
 
 
 class TensorFlowEngine(Engine):
@@ -49,7 +54,23 @@ class TensorFlowEngine(Engine):
         "tensorflow-macos>=2.16",
         "tf-nightly>=2.16",
     )
-    watches = ("tensorflow", "keras")
+    watches = (
+        *("tensorflow", "keras", "tf_keras"),
+        # Imported later than the others, each with what it takes from Keras then.
+        *("keras.src.saving.saving_api", "tensorflow.keras.backend"),
+    )
+    moved = MappingProxyType(
+        {
+            **{f"keras.layers.{part}": "keras.layers" for part in LAYERS.split()},
+            "keras.engine": "keras.layers",
+            "keras.engine.topology": "keras.layers",
+            "keras.engine.training": "keras.models",
+            "keras.utils.np_utils": "keras.utils",
+            "keras.utils.generic_utils": "keras.utils",
+            "keras.utils.vis_utils": "keras.utils",
+            "keras.backend.tensorflow_backend": "keras.backend",
+        }
+    )
 
     def load(self, path: Path, device: Device, threads: int) -> Predictor:
         from engineroom_tensorflow.loader import TensorFlowPredictor
@@ -75,13 +96,20 @@ class TensorFlowEngine(Engine):
             **(dict.fromkeys(counts, str(threads)) if threads else {}),
         }
 
+    def before_import(self, name: str, stage: Stage) -> str | None:
+        from engineroom_tensorflow.keras2 import stands_in
+
+        return stands_in(name, stage)
+
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
+        from engineroom_tensorflow.keras2 import explain_failures
         from engineroom_tensorflow.tf1 import lend_names, lend_sessions
 
-        if module.__name__ == "keras":
-            lend_sessions()
-        else:
+        if module.__name__ == "tensorflow":
             lend_names(module)
+        else:
+            lend_sessions()
+            explain_failures()
 
     def service_class(self) -> type[Service]:
         from engineroom_tensorflow.service import TfServingBaseService

@@ -90,7 +90,7 @@ def _for_graphs(tf: Any, old: Any, shown: str) -> Any:
 
 
 def lend_sessions() -> None:
-    """For Keras's backend, under both of its names: what scripts around a session call."""
+    """For the backend of Keras, under each of its names: what scripts around a session call."""
 
     def find(name: str) -> tuple[Any, str] | None:
         if name == "set_session":
@@ -99,9 +99,9 @@ def lend_sessions() -> None:
             return sys.modules["tensorflow"].compat.v1.Session, "no session"
         return None
 
-    for name in ("keras.backend", "keras._tf_keras.keras.backend"):
-        if name in sys.modules:
-            lend(sys.modules[name], find, "keras.backend")
+    for keras in ("keras", "keras._tf_keras.keras", "tensorflow.keras", "tf_keras"):
+        if f"{keras}.backend" in sys.modules:
+            lend(sys.modules[f"{keras}.backend"], find, "keras.backend")
 
 
 def _loader(old: ModuleType) -> ModuleType:
