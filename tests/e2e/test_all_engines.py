@@ -133,7 +133,7 @@ class Mine(TfServingBaseService):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("model.onnx", "onnx reads model.onnx: import model_service.onnx_model_service"),
+        ("model.onnx", "onnx reads model.onnx: from model_service.onnx_model_service import"),
         ("lgb.txt", "override _inference to run the model yourself"),
         ("model.h5", "is HDF5, the format of Keras 2: load it in a script"),
     ],

@@ -60,7 +60,7 @@ def test_each_sample_picture_is_recognised(server, digits, form):
 
 def test_the_answer_in_the_readme_is_the_server_s(server, digits, form):
     readme = (digits / "README.md").read_text()
-    stated = re.search(r'^    \{"mnist_result": 7, "confidence": ([\d.]+)\}$', readme, re.M)
+    stated = re.search(r'^    \{"mnist_result":7,"confidence":([\d.]+)\}$', readme, re.M)
     answer = server.post(*form(("images", "7.png", (digits / "samples" / "7.png").read_bytes())))[1]
     assert answer["mnist_result"] == 7
     assert answer["confidence"] == pytest.approx(float(stated[1]), abs=0.001)

@@ -469,7 +469,7 @@ def test_the_envelope_echoes_meta_first(tmp_path):
     with TestClient(create_app(tmp_path)) as client:
         answer = client.post("/", content=body(row(), meta={"uuid": "7"}))
         assert answer.text == (
-            '{"meta": {"uuid": "7"}, "data": {"resp_data": [{"predictresult": "versicolor"}]}}'
+            '{"meta":{"uuid":"7"},"data":{"resp_data":[{"predictresult":"versicolor"}]}}'
         )
         assert list(client.post("/", content=body(row())).json()) == ["data"]
         bad = client.post("/", content="no JSON")
