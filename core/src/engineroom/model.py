@@ -52,6 +52,7 @@ class State(enum.Enum):
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
+    STUCK = "stuck"
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -61,6 +62,7 @@ REASONS = {
     State.CREATED: "nobody has asked for it yet",
     State.LOADING: "its script and model file are being loaded",
     State.WARMING: "it is loaded and answers its warm-up",
+    State.STUCK: "the requests that run are long past their deadline, and others would only wait",
     State.DRAINING: "the server finishes what it has and then stops",
     State.STOPPED: "the server has stopped",
 }

@@ -65,6 +65,7 @@ class Runner:
             for i in range(threads)
         ]
         self.check_room, self.submit = self._backlog.check_room, self._backlog.add
+        self.send_away = self._backlog.send_away
         for thread in self._threads:
             thread.start()
 
@@ -83,10 +84,21 @@ class Runner:
         job.future.cancel()
         return self._backlog.claim(job)
 
-    def stop(self, timeout_s: float) -> None:
+    def busy_for(self, seconds: float) -> int:
+        """How many threads have been running the same jobs for longer than that."""
+        limit = time.monotonic() - seconds
+        return sum((jobs[0].started_at or 0) < limit for jobs in list(self._running.values()))
+
+    @property
+    def threads(self) -> int:
+        """How many there are."""
+        return len(self._threads)
+
+    def stop(self, timeout_s: float) -> bool:
         """Take no more jobs and finish those that somebody still waits for; end the threads.
 
         A thread that an engine never gives back is left behind once nobody waits for its answer.
+        Returns whether all have ended.
         """
         self._backlog.close()
         limit = time.monotonic() + timeout_s
@@ -94,6 +106,7 @@ class Runner:
             thread.join(0.1)
             while thread.is_alive() and self._is_awaited() and time.monotonic() < limit:
                 thread.join(0.05)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _is_awaited(self) -> bool:
         running = [job for jobs in list(self._running.values()) for job in jobs]

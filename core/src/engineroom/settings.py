@@ -74,6 +74,12 @@ class Settings:
     timeout_s: float = _setting(
         40.0, SECONDS, "Time for one request, from its first byte, the queue included.", SERVING
     )
+    hang_s: float | None = _setting(
+        None,
+        SECONDS,
+        "Time after which a run of the engine counts as hung; 5 times timeout_s, at least 60.",
+        SERVING,
+    )
     load_timeout_s: float = _setting(
         600.0, SECONDS, "Time for threads that a script starts to load its model.", LOADING
     )
@@ -140,6 +146,11 @@ class Settings:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(field_names())}"
             raise SettingError(f"no setting is called {unknown!r}; {hint}")
         return cls(**values)
+
+    @property
+    def hang_limit_s(self) -> float:
+        """``hang_s``, or what stands in for it."""
+        return self.hang_s or max(60.0, 5 * self.timeout_s)
 
     def environment(self) -> dict[str, str]:
         """The variables that make a spawned process read these same settings."""
