@@ -138,3 +138,133 @@ def test_sighup_replaces_every_worker_and_fails_no_request(start_server, service
         load.wait_for(50)
     assert load.counts["lost"] == load.counts["refused"] == 0
     assert len(workers_of(server)) == 2
+
+
+FRAGILE = """
+import ctypes, os, time
+from model_service.onnx_model_service import OnnxServingBaseService
+
+
+class FragileService(OnnxServingBaseService):
+    def _inference(self, data):
+        if data.get("crash"):
+            ctypes.string_at(0)
+        time.sleep(data.get("seconds", 0))
+        return os.getpid()
+"""
+
+
+@pytest.fixture
+def fragile(package):
+    return package(FRAGILE)
+
+
+def post_aside(server, body):
+    """Send a request and wait for nothing."""
+
+    def post():
+        with contextlib.suppress(OSError):
+            server.post(body)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    return thread
+
+
+def test_an_engine_that_segfaults_loses_only_what_its_process_had(start_server, fragile):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    with Load(server) as load:
+        load.wait_for(50)
+        thread = post_aside(server, {"crash": True})
+        server.wait_for_line(r"ended \(SIGSEGV\); starting another")
+        load.wait_for(20)
+        wait_for_workers(server, 2)
+        load.wait_for(50)
+    thread.join()
+    assert load.counts["refused"] == 0
+    assert load.counts["lost"] <= CLIENTS
+
+
+def test_an_engine_that_hangs_is_replaced_and_those_behind_it_are_sent_away(start_server, fragile):
+    limits = ("--timeout-s", "1", "--hang-s", "4")
+    server = start_server(fragile, "--workers", "2", *limits)
+    wait_for_workers(server, 2)
+    before = {worker.pid for worker in workers_of(server)}
+    with Load(server) as load:
+        load.wait_for(50)
+        assert server.post({"seconds": 1000})[0] == 504
+        server.wait_for_line("is stuck")
+        wait_for_workers(server, 1, 2)
+        load.wait_for(20)
+        server.wait_for_line(r"does not come back(.|\n)*ended \(exit code 4\); starting another")
+        wait_for_workers(server, 2)
+        load.wait_for(50)
+    assert load.counts["lost"] == 0
+    assert len({worker.pid for worker in workers_of(server)} & before) == 1
+
+
+def test_a_single_process_whose_engine_hangs_says_so_and_ends_with_exit_code_4(
+    start_server, fragile
+):
+    server = start_server(fragile, "--timeout-s", "1", "--hang-s", "4")
+    hung = post_aside(server, {"seconds": 1000})
+    server.wait_for_line("is stuck")
+    status, body, _ = server.get("/health")
+    assert (status, body["state"]) == (503, "stuck")
+    began = time.monotonic()
+    status, body, headers = server.post({"seconds": 0})
+    assert (status, body["error"]["code"], headers["retry-after"]) == (503, "not_ready", "1")
+    assert time.monotonic() - began < 0.5
+    assert server.process.wait(20) == 4
+    assert "raise --hang-s" in server.log()
+    hung.join()
+
+
+def test_an_engine_that_is_slow_and_comes_back_keeps_its_process(start_server, fragile):
+    server = start_server(fragile, "--timeout-s", "0.5")
+    pid = server.post({"seconds": 0})[1]
+    assert server.post({"seconds": 3})[0] == 504
+    server.wait_for_line("is stuck")
+    server.wait_for_line("is ready again")
+    assert server.post({"seconds": 0})[:2] == (200, pid)
+
+
+def test_a_worker_that_cannot_be_loaded_again_is_tried_less_and_less(start_server, fragile):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    script = fragile / "model" / "customize_service.py"
+    script.write_text("raise OSError('no weights')\n" + FRAGILE)
+    workers_of(server)[0].kill()
+    server.wait_for_line(r"before it was ready \(exit code 3\); starting another in 1 s")
+    server.wait_for_line(r"before it was ready \(exit code 3\); starting another in 2 s")
+    assert server.post({"seconds": 0})[0] == 200
+    assert server.get("/health")[1]["workers"] == {"ready": 1, "of": 2}
+    script.write_text(FRAGILE)
+    wait_for_workers(server, 2)
+
+
+def test_workers_that_crash_while_they_load_end_the_server_with_exit_code_3(package, start_server):
+    server = start_server(
+        package("import ctypes\nctypes.string_at(0)\n" + FRAGILE), "--workers", "2", ready=False
+    )
+    assert server.process.wait(30) == 3
+    assert "ended before it was ready (SIGSEGV); none is left; stopping" in server.log()
+
+
+def test_sighup_with_a_package_that_is_broken_keeps_the_old_workers(start_server, fragile):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    (fragile / "model" / "customize_service.py").write_text("raise OSError('no weights')")
+    os.kill(server.process.pid, signal.SIGHUP)
+    server.wait_for_line(r"the new worker ended before it was ready \(exit code 3\)")
+    assert server.post({"seconds": 0})[0] == 200
+    assert server.get("/health")[1]["workers"] == {"ready": 2, "of": 2}
+
+
+def test_a_worker_that_says_nothing_any_more_is_killed_and_replaced(start_server, fragile):
+    server = start_server(fragile, "--workers", "2", "--hang-s", "3")
+    wait_for_workers(server, 2)
+    workers_of(server)[0].suspend()
+    server.wait_for_line(r"has said nothing for 3 s; killing it(.|\n)*SIGKILL")
+    wait_for_workers(server, 2)

@@ -25,7 +25,7 @@ _one_load = threading.Lock()
 """Held while a server loads: no framework expects to be imported while another one is."""
 
 
-STUCK = 1.25
+STUCK = 1.1
 """A thread is stuck when a run has taken so many times ``timeout_s``: all its clients have left."""
 
 T = TypeVar("T")

@@ -120,14 +120,12 @@ class Place:
         self.cannot_load = False
         self.start_at = 0.0
 
-    def bury(self, worker: Worker) -> None:
-        """Remember how ``worker`` ended."""
-        self.worker = None
-        self.cannot_load = not worker.seat.has_served
-        life_s = time.monotonic() - worker.began
-        self.failures = self.failures + 1 if self.cannot_load or life_s < SHORT_LIFE_S else 0
-        is_hang = worker.process.exitcode == ENGINE_HUNG
-        self.hangs = self.hangs + 1 if is_hang and life_s < 10 * worker.seat.hang_s else 0
+    def bury(self, code: int, has_served: bool, life_s: float) -> None:
+        """Remember how the worker ended, and when to start the next."""
+        self.worker, self.cannot_load = None, not has_served
+        is_early = self.cannot_load or life_s < SHORT_LIFE_S
+        self.failures = self.failures + 1 if is_early else 0
+        self.hangs = self.hangs + 1 if code == ENGINE_HUNG else 0
         self.start_at = time.monotonic() + self.delay_s
 
     @property
@@ -194,19 +192,22 @@ class Supervisor:
             return
         worker.kill_if_deaf()
         if not worker.process.is_alive():
-            place.bury(worker)
+            life_s = time.monotonic() - worker.began
+            place.bury(worker.process.exitcode or 0, worker.seat.has_served, life_s)
             self._report(place, worker)
 
     def _report(self, place: Place, worker: Worker) -> None:
-        when = " before it was ready" if place.cannot_load else ""
-        next_one = (
-            f"starting another in {place.delay_s:g} s" if place.delay_s else "starting another"
-        )
-        if all(each.cannot_load and each.worker is None for each in self.places):
-            self._code, next_one = LOAD_FAILED, "none is left; stopping"
-        log.warning(
-            "worker %s ended%s (%s); %s", worker.process.pid, when, worker.how_it_ended(), next_one
-        )
+        when, following = "", "starting another"
+        if place.delay_s:
+            following += f" in {place.delay_s:g} s"
+        if place.cannot_load:
+            when = " before it was ready"
+            if all(each.cannot_load and each.worker is None for each in self.places):
+                self._code, following = LOAD_FAILED, "none is left; stopping"
+            elif not self._up[0]:
+                following += " once one of the others is ready"
+        ended = worker.how_it_ended()
+        log.warning("worker %s ended%s (%s); %s", worker.process.pid, when, ended, following)
 
     def _renew(self) -> None:
         """One step: a new worker is started, takes over when it is ready, the old one leaves."""
