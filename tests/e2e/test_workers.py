@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -20,124 +21,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 CLIENTS = 8
-
-
-class Load:
-    """Eight clients that send one request after the other, until the ``with`` block ends."""
-
-    def __init__(self, server, body=None, keep_alive=True):
-        self.server, self.keep_alive = server, keep_alive
-        self.body = json.dumps(body or {"seconds": 0.02})
-        self.counts = collections.Counter()
-        self.statuses = collections.Counter()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._send) for _ in range(CLIENTS)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        for thread in self._threads:
-            thread.join(30)
-        logging.info("counts: %s; %s", dict(self.counts), dict(self.statuses))
-
-    def _send(self):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port)) as line:
-            while not self._over.is_set():
-                what = self._send_one(line)
-                if not self.keep_alive:
-                    line.close()
-                if what != "answered":
-                    time.sleep(0.05)
-
-    def _send_one(self, line):
-        if line.sock is None:
-            try:
-                line.connect()
-            except OSError:
-                return self._count("refused", "no connection")
-        try:
-            line.request("POST", "/", self.body, {"Content-Type": "application/json"})
-            answer = line.getresponse()
-            answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            line.close()
-            return self._count("lost", type(error).__name__)
-        return self._count("answered" if answer.status == 200 else "refused", answer.status)
-
-    def _count(self, what, status):
-        self.counts[what] += 1
-        self.statuses[status] += 1
-        return what
-
-    def wait_for(self, answered):
-        """Return when so many more requests have been answered."""
-        wanted, limit = self.counts["answered"] + answered, time.monotonic() + 30
-        while self.counts["answered"] < wanted:
-            assert time.monotonic() < limit, self.counts
-            time.sleep(0.01)
-
-
-def workers_of(server):
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def wait_for_workers(server, count, ready=None):
-    """Return when so many are ready, as the server says."""
-    limit = time.monotonic() + 30
-    while server.get("/health")[1].get("workers") != {"ready": count, "of": ready or count}:
-        assert time.monotonic() < limit, server.log()
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("keep_alive", [True, False])
-def test_kill_9_of_a_worker_loses_only_what_it_had(start_server, services, keep_alive):
-    server = start_server(services / "slow", "--workers", "2")
-    wait_for_workers(server, 2)
-    with Load(server, keep_alive=keep_alive) as load:
-        load.wait_for(50)
-        workers_of(server)[0].kill()
-        wait_for_workers(server, 1, 2)
-        load.wait_for(20)
-        wait_for_workers(server, 2)
-        load.wait_for(50)
-    assert load.counts["refused"] == 0
-    assert load.counts["lost"] <= CLIENTS
-    assert "ended (SIGKILL); starting another" in server.log()
-
-
-@pytest.mark.parametrize("keep_alive", [True, False])
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("to_all", [False, True])
-def test_sigterm_loses_nothing(start_server, services, keep_alive, workers, to_all):
-    server = start_server(services / "slow", "--workers", workers)
-    with Load(server, keep_alive=keep_alive) as load:
-        load.wait_for(50)
-        if to_all:
-            os.killpg(server.process.pid, signal.SIGTERM)
-        assert server.stop() == 0
-    assert load.counts["lost"] == 0
-    assert set(load.statuses) <= {200, "no connection"}
-    assert "starting another" not in server.log()
-
-
-@pytest.mark.parametrize("keep_alive", [True, False])
-def test_sighup_replaces_every_worker_and_fails_no_request(start_server, services, keep_alive):
-    server = start_server(services / "slow", "--workers", "2")
-    wait_for_workers(server, 2)
-    before = {worker.pid for worker in workers_of(server)}
-    with Load(server, keep_alive=keep_alive) as load:
-        load.wait_for(50)
-        os.kill(server.process.pid, signal.SIGHUP)
-        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in before], 30)
-        assert not alive
-        load.wait_for(50)
-    assert load.counts["lost"] == load.counts["refused"] == 0
-    assert len(workers_of(server)) == 2
 
 
 FRAGILE = """
@@ -157,6 +40,133 @@ class FragileService(OnnxServingBaseService):
 @pytest.fixture
 def fragile(package):
     return package(FRAGILE)
+
+
+class Load:
+    """Eight clients that send one request after the other, until the ``with`` block ends."""
+
+    def __init__(self, server, keep_alive=True):
+        self.server, self.keep_alive = server, keep_alive
+        self.counts = collections.Counter()
+        self.statuses = collections.Counter()
+        self.losers = []
+        """For each lost request, the process that had answered before it on that connection."""
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._send) for _ in range(CLIENTS)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(30)
+        logging.info("counts: %s; %s", dict(self.counts), dict(self.statuses))
+
+    def _send(self):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.server.port)) as line:
+            while not self._over.is_set():
+                what = self._send_one(line)
+                if what == "lost" and self.keep_alive:
+                    self.losers.append(line.process)
+                if not self.keep_alive:
+                    line.close()
+                if what != "answered":
+                    time.sleep(0.05)
+
+    def _send_one(self, line):
+        if line.sock is None:
+            line.process = None
+            try:
+                line.connect()
+            except OSError:
+                return self._count("refused", "no connection")
+        try:
+            line.request("POST", "/", b'{"seconds": 0.02}')
+            answer = line.getresponse()
+            process = json.loads(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            line.close()
+            return self._count("lost", type(error).__name__)
+        if answer.status != 200:
+            return self._count("refused", answer.status)
+        line.process = process
+        return self._count("answered", 200)
+
+    def _count(self, what, status):
+        self.counts[what] += 1
+        self.statuses[status] += 1
+        return what
+
+    def wait_for(self, answered):
+        """Return when so many more requests have been answered."""
+        wanted, limit = self.counts["answered"] + answered, time.monotonic() + 30
+        while self.counts["answered"] < wanted:
+            assert time.monotonic() < limit, self.counts
+            time.sleep(0.01)
+
+
+def workers_of(server):
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def wait_for_workers(server, ready, of=2):
+    """Return when so many are ready, as the server says."""
+    limit = time.monotonic() + 30
+    while server.get("/health")[1].get("workers") != {"ready": ready, "of": of}:
+        assert time.monotonic() < limit, server.log()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_kill_9_of_a_worker_loses_only_what_it_had(start_server, fragile, keep_alive):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    with Load(server, keep_alive=keep_alive) as load:
+        load.wait_for(50)
+        victim = server.post({"seconds": 0})[1]
+        os.kill(victim, signal.SIGKILL)
+        wait_for_workers(server, 1)
+        load.wait_for(20)
+        wait_for_workers(server, 2)
+        load.wait_for(50)
+    assert load.counts["refused"] == 0
+    assert load.counts["lost"] <= CLIENTS
+    assert set(load.losers) <= {victim, None}
+    assert "ended (SIGKILL); starting another" in server.log()
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("to_all", [False, True])
+def test_sigterm_loses_nothing(start_server, fragile, keep_alive, workers, to_all):
+    server = start_server(fragile, "--workers", workers)
+    with Load(server, keep_alive=keep_alive) as load:
+        load.wait_for(50)
+        if to_all:
+            os.killpg(server.process.pid, signal.SIGTERM)
+        assert server.stop() == 0
+    assert load.counts["lost"] == 0
+    assert set(load.statuses) <= {200, "no connection"}
+    assert "starting another" not in server.log()
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_sighup_replaces_every_worker_and_fails_no_request(start_server, fragile, keep_alive):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    before = {worker.pid for worker in workers_of(server)}
+    with Load(server, keep_alive=keep_alive) as load:
+        load.wait_for(50)
+        os.kill(server.process.pid, signal.SIGHUP)
+        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in before], 30)
+        assert not alive
+        load.wait_for(50)
+    assert load.counts["lost"] == load.counts["refused"] == 0
+    assert len(workers_of(server)) == 2
 
 
 def post_aside(server, body):
@@ -195,7 +205,7 @@ def test_an_engine_that_hangs_is_replaced_and_those_behind_it_are_sent_away(star
         load.wait_for(50)
         assert server.post({"seconds": 1000})[0] == 504
         server.wait_for_line("is stuck")
-        wait_for_workers(server, 1, 2)
+        wait_for_workers(server, 1)
         load.wait_for(20)
         server.wait_for_line(r"does not come back(.|\n)*ended \(exit code 4\); starting another")
         wait_for_workers(server, 2)
@@ -218,6 +228,20 @@ def test_a_single_process_whose_engine_hangs_says_so_and_ends_with_exit_code_4(
     assert time.monotonic() - began < 0.5
     assert server.process.wait(20) == 4
     assert "raise --hang-s" in server.log()
+    hung.join()
+
+
+def test_what_the_other_threads_run_is_answered_before_the_process_ends(start_server, package):
+    path = package(FRAGILE.replace("Service):", "Service):\n    thread_safe = True\n"))
+    server = start_server(path, "--threads", "2", "--timeout-s", "2", "--hang-s", "4")
+    hung = post_aside(server, {"seconds": 1000})
+    time.sleep(3)  # one thread is stuck, the other is not
+    assert server.get("/health")[0] == 200
+    with ThreadPoolExecutor(1) as pool:
+        last = pool.submit(server.post, {"seconds": 1.5})
+        server.wait_for_line("does not come back")
+        assert last.result()[0] == 200
+    assert server.process.wait(20) == 4
     hung.join()
 
 

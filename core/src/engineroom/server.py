@@ -102,9 +102,7 @@ def _work(seat: Seat, listening: socket.socket) -> None:
     _seat = seat
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # a terminal's goes to all; only the supervisor's counts
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all
     Server(_config(Settings.read())).run([listening])
 
 
