@@ -196,3 +196,56 @@ def test_a_model_is_not_closed_under_a_thread_that_is_still_in_its_engine(held):
     host.model.predictor.close = lambda: closed.append(True)
     host.stop()
     assert (host.model.state, closed) == (State.STOPPED, [])
+
+
+ONE_AT_A_TIME = """
+import time
+from engineroom import Engine, Predictor, TensorSpec, hookimpl
+
+class Sleepy(Predictor):
+    inputs = (TensorSpec("x", ("N",), "float32"),)
+    runs = 0
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def run(self, feeds):
+        self.runs += 1
+        time.sleep(self.seconds)
+        return {"y": feeds["x"]}
+
+class OneAtATime(Engine):
+    name = "sleepy"
+    parent = "model_service.sleepy_model_service.SleepyBaseService"
+    model_files = ("*.sleepy",)
+    max_concurrency = 1
+
+    def load(self, path, device, threads):
+        return Sleepy(float(path.read_text()))
+
+@hookimpl
+def register_engine(register):
+    register(OneAtATime())
+"""
+
+
+def test_a_request_that_waits_for_another_model_of_its_engine_is_in_the_queue(
+    install_plugin, tmp_path
+):
+    install_plugin("sleepy", ONE_AT_A_TIME)
+    for name, seconds in (("slow", "0.6"), ("quick", "0")):
+        (tmp_path / f"{name}.sleepy").write_text(seconds)
+    paths = {name: tmp_path / f"{name}.sleepy" for name in ("slow", "quick")}
+    with TestClient(create_app(paths)) as client, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(client.post, "/v1/infers/slow", json={"x": [1.0]})
+        time.sleep(0.2)
+        predictor = client.app.hosts[1].model.predictor.predictor
+        before = predictor.runs
+        late = client.post(
+            "/v1/infers/quick", json={"x": [1.0]}, headers={"x-request-timeout": "0.1"}
+        )
+        assert slow.result().status_code == 200
+        assert client.post("/v1/infers/quick", json={"x": [1.0]}).status_code == 200
+    assert late.status_code == 504
+    assert "the request was waiting in the queue" in late.json()["error"]["message"]
+    assert predictor.runs == before + 1

@@ -42,7 +42,7 @@ class Runner:
     def __init__(
         self,
         work: Callable[[list[Any]], Sequence[Any]],
-        turn: AbstractContextManager[Any],
+        turn: Callable[[], AbstractContextManager[Any]],
         threads: int,
         max_queue_size: int,
         prepare: Callable[[], None] | None = None,
@@ -50,7 +50,7 @@ class Runner:
         """``work`` gets the data of each job of a batch and returns a result, or the exception for
         its client, for each; an exception that it raises is that of them all.
 
-        ``turn`` is held from the moment a job is taken, so that no job starts late behind it.
+        ``turn()`` is held from before a job is taken, so that none starts late behind it.
 
         ``prepare`` runs in each thread before its first job, and the first thread that fails in it
         is reported by :meth:`wait_until_prepared`.
@@ -120,7 +120,7 @@ class Runner:
     def _preparation_error(self) -> BaseException | None:
         try:
             if self._prepare is not None:
-                with self._turn:
+                with self._turn():
                     self._prepare()
         except BaseException as error:
             return error
@@ -128,7 +128,7 @@ class Runner:
 
     def _take_jobs(self) -> None:
         while (first := self._backlog.first()) is not None:
-            with self._turn:
+            with self._turn():
                 jobs = self._backlog.batch(first, self.max_batch_size, self.batch_wait_s)
                 if jobs:
                     self._running[threading.get_ident()] = jobs
