@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import io
 import json
 import logging
@@ -179,6 +180,7 @@ def app() -> ASGIApp:
     """The app of this process, from its environment: what every worker calls at its start."""
     settings = Settings.read()
     configure(settings)
+    faulthandler.enable(file=2)  # the line of the script in which an engine crashes
     # Scripts log with print, and a file or a pipe would keep that back.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)

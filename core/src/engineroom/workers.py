@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawArray
@@ -31,6 +31,7 @@ MAX_DELAY_S = 30.0
 MAX_PATIENCE = 16
 KILL_AFTER_S = 10.0
 """How much longer than ``drain_s`` a worker may take to stop."""
+ABORT_S = 2.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -59,14 +60,9 @@ class Seat:
         return bool(self._heard[1])
 
     @property
-    def has_served(self) -> bool:
-        """Whether it was ever ready."""
-        return self._heard[0] > 0
-
-    @property
-    def silent_s(self) -> float:
-        """Since when it has said nothing: its event loop is blocked, or the process stopped."""
-        return time.monotonic() - self._heard[0] if self.has_served else 0.0
+    def heard_at(self) -> float:
+        """When the worker has said it; 0 before the first time."""
+        return self._heard[0]
 
 
 Target: TypeAlias = Callable[[Seat, socket.socket], None]
@@ -78,6 +74,7 @@ class Worker:
     def __init__(self, target: Target, seat: Seat, listening: socket.socket) -> None:
         self.seat, self.began = seat, time.monotonic()
         self.kill_at: float | None = None
+        self._heard_at = self._silent_s = 0.0
         context = multiprocessing.get_context("spawn")
         self.process: SpawnProcess = context.Process(target=target, args=(seat, listening))
         self.process.start()
@@ -93,14 +90,33 @@ class Worker:
             self.process.terminate()
             self.kill_at = time.monotonic() + drain_s + KILL_AFTER_S
 
-    def kill_if_deaf(self) -> None:
-        """End a worker that does not stop when told, or has said nothing for too long."""
-        is_late = self.kill_at is not None and time.monotonic() > self.kill_at
-        if is_late or (self.kill_at is None and self.seat.silent_s > self.seat.hang_s):
-            why = "does not stop" if is_late else f"has said nothing for {self.seat.silent_s:.0f} s"
-            log.error("worker %s %s; killing it", self.process.pid, why)
-            self.process.kill()
-            self.process.join()
+    @property
+    def has_served(self) -> bool:
+        """Whether it was ever ready."""
+        return self.seat.heard_at > 0
+
+    def look(self, seconds: float) -> None:
+        """End it if it does not stop when told, or says nothing: its interpreter is held.
+
+        ``seconds`` have passed since the last look.
+        """
+        if self.kill_at is not None:
+            if time.monotonic() > self.kill_at:
+                self._kill("does not stop")
+        elif self.seat.heard_at != self._heard_at or not self.has_served:
+            self._heard_at, self._silent_s = self.seat.heard_at, 0.0
+        else:
+            self._silent_s += seconds
+            if self._silent_s > self.seat.hang_s:
+                self._kill(f"has said nothing for {self._silent_s:.0f} s")
+
+    def _kill(self, why: str) -> None:
+        log.error("worker %s %s; killing it", self.process.pid, why)
+        if self.process.pid and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGABRT)  # faulthandler writes what each thread does
+        self.process.join(ABORT_S)
+        self.process.kill()
+        self.process.join()
 
     def how_it_ended(self) -> str:
         """``SIGSEGV`` or ``exit code 1``."""
@@ -150,26 +166,32 @@ class Supervisor:
         self._leaving: list[Worker] = []
         self._renewing: list[Place] = []
         self._code: int | None = None
+        self._looked_at = time.monotonic()
 
     def run(self) -> int:
         """Return at a signal, or when no worker can be loaded: the exit code."""
         with _woken_by_signals() as signals:
             while self._code is None:
+                self._look()
                 for place in self.places:
                     self._look_after(place)
                 self._renew()
                 self._up[0] = sum(worker.is_ready for worker in self._workers())
-                self._heed(_signals_from(signals, self._sentinels()))
+                self._heed(_signals_from(signals, self._workers()))
             self._stop(signals)
         return self._code
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        # Where we have been stopped ourselves, as by Ctrl-Z, so were the workers.
+        seconds, self._looked_at = min(now - self._looked_at, 5 * LOOK_S), now
+        for worker in self._workers():
+            worker.look(seconds)
 
     def _workers(self) -> list[Worker]:
         """All processes, also those that are about to leave."""
         found = [worker for place in self.places for worker in (place.worker, place.successor)]
         return [worker for worker in found if worker is not None] + self._leaving
-
-    def _sentinels(self) -> list[int]:
-        return [worker.process.sentinel for worker in self._workers()]
 
     def _heed(self, signals: bytes) -> None:
         # Before anybody looks for workers that have ended: one signal may have gone to all.
@@ -190,10 +212,9 @@ class Supervisor:
             if time.monotonic() >= place.start_at and (not place.cannot_load or self._up[0]):
                 place.worker = self._start(place)
             return
-        worker.kill_if_deaf()
         if not worker.process.is_alive():
             life_s = time.monotonic() - worker.began
-            place.bury(worker.process.exitcode or 0, worker.seat.has_served, life_s)
+            place.bury(worker.process.exitcode or 0, worker.has_served, life_s)
             self._report(place, worker)
 
     def _report(self, place: Place, worker: Worker) -> None:
@@ -211,8 +232,6 @@ class Supervisor:
 
     def _renew(self) -> None:
         """One step: a new worker is started, takes over when it is ready, the old one leaves."""
-        for worker in self._leaving:
-            worker.kill_if_deaf()
         self._leaving = [worker for worker in self._leaving if worker.process.is_alive()]
         if not self._renewing or self._leaving:
             return
@@ -236,13 +255,11 @@ class Supervisor:
     def _stop(self, signals: socket.socket) -> None:
         # Nobody accepts any more, so nobody shall wait to be accepted.
         self.listening.close()
-        workers = self._workers()
-        for worker in workers:
+        for worker in self._workers():
             worker.retire(self.settings.drain_s)
-        while workers := [worker for worker in workers if worker.process.is_alive()]:
-            _signals_from(signals, [worker.process.sentinel for worker in workers])
-            for worker in workers:
-                worker.kill_if_deaf()
+        while any(worker.process.is_alive() for worker in self._workers()):
+            _signals_from(signals, self._workers())
+            self._look()
 
 
 @contextlib.contextmanager
@@ -260,7 +277,8 @@ def _woken_by_signals() -> Iterator[socket.socket]:
             signal.set_wakeup_fd(previous)
 
 
-def _signals_from(signals: socket.socket, sentinels: list[int]) -> bytes:
-    """The signals that have come; waits ``LOOK_S`` for one, or for a process to end."""
-    ready = wait([signals, *sentinels], LOOK_S)
+def _signals_from(signals: socket.socket, workers: Sequence[Worker]) -> bytes:
+    """The signals that have come; waits ``LOOK_S`` for one, or for a worker to end."""
+    alive = [worker.process.sentinel for worker in workers if worker.process.is_alive()]
+    ready = wait([signals, *alive], LOOK_S)
     return os.read(signals.fileno(), 4096) if signals in ready else b""
