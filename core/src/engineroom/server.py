@@ -140,6 +140,14 @@ class Server(uvicorn.Server):
                 for each in self._listening
             ]
 
+    async def _empty(self, listening: socket.socket) -> None:
+        """Take those whose connection has been made and not accepted: they would get a reset."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        with contextlib.suppress(OSError):  # BlockingIOError: that was the last
+            while True:
+                await loop.connect_accepted_socket(self._protocol, listening.accept()[0])
+
     def _protocol(self) -> Protocol:
         return Protocol(self.config, self.server_state, self.lifespan.state)
 
@@ -147,6 +155,7 @@ class Server(uvicorn.Server):
         """Close what listens; give clients the time to learn with an answer that theirs ends."""
         await self._accept(False)
         for each in self._listening:
+            await self._empty(each)
             each.close()
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
