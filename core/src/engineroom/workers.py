@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawArray
 from typing import TypeAlias
 
-from engineroom.errors import ENGINE_HUNG, LOAD_FAILED
+from engineroom.errors import ENGINE_ENDED, ENGINE_HUNG, LOAD_FAILED
 from engineroom.settings import Settings
 
 log = logging.getLogger("engineroom")
@@ -224,7 +224,8 @@ class Supervisor:
         if place.cannot_load:
             when = " before it was ready"
             if all(each.cannot_load and each.worker is None for each in self.places):
-                self._code, following = LOAD_FAILED, "none is left; stopping"
+                code, following = worker.process.exitcode, "none is left; stopping"
+                self._code = ENGINE_ENDED if code == ENGINE_ENDED else LOAD_FAILED
             elif not self._up[0]:
                 following += " once one of the others is ready"
         ended = worker.how_it_ended()
