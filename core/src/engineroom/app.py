@@ -28,6 +28,8 @@ from engineroom.values import TensorSpec
 
 INFERS = "/v1/infers/"
 """Where the platform's gateway puts its services."""
+WATCH_S = 1.0
+"""Between two looks at the engines."""
 
 
 def create_app(
@@ -83,12 +85,25 @@ class Application(Starlette):
         try:
             for host in self.hosts:
                 await host.start()
-            yield
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch)
+                yield
+                tasks.cancel_scope.cancel()
         finally:
             for host in self.hosts:
                 host.model.drain()
             for host in self.hosts:
                 await anyio.to_thread.run_sync(host.stop)
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(WATCH_S)
+            for host in self.hosts:
+                host.look()
+
+    def _workers(self) -> dict[str, Any]:
+        """How many processes share the work, where there are others."""
+        return {}
 
     async def _live(self, _request: Request) -> Response:
         return JSONResponse({"status": "OK"})
@@ -106,6 +121,7 @@ class Application(Starlette):
             body |= states[0]
         else:
             body |= {"ready": ready, "of": len(states), "models": states}
+        body |= self._workers()
         if status == "OK":
             return JSONResponse(body)
         return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
