@@ -567,10 +567,10 @@ def java_of(server):
     return number
 
 
-def left_in_tmp(before):
-    """What Spark has left in the temporary directory."""
-    left = set(Path(session.tempfile.gettempdir()).iterdir()) - before
-    return [path.name for path in left if "spark" in path.name or "blockmgr" in path.name]
+def left_in(temporary):
+    """What Spark has left in the temporary directory of a server."""
+    names = [path.name for path in temporary.iterdir()]
+    return [name for name in names if "spark" in name or "blockmgr" in name]
 
 
 def wait_until_gone(number, timeout_s=20):
@@ -589,9 +589,15 @@ slow = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="lo
 
 
 @pytest.fixture(scope="module")
-def start(start_server):
+def temporary(tmp_path_factory):
+    """The temporary directory of the servers of a test."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture
+def start(start_server, temporary):
     def start(path, *options):
-        server = start_server(path, *options, ready=False)
+        server = start_server(path, *options, ready=False, TMPDIR=str(temporary))
         server.wait_until_ready(120)
         return server
 
@@ -601,9 +607,10 @@ def start(start_server):
 class TestServer:
     pytestmark = slow
 
-    def test_the_answer_is_spark_s_and_nothing_is_left_behind(self, start, spark, saved, tmp_path):
+    def test_the_answer_is_spark_s_and_nothing_is_left_behind(
+        self, start, temporary, spark, saved, tmp_path
+    ):
         shutil.copytree(saved, tmp_path / "model" / "spark_model")
-        before = set(Path(session.tempfile.gettempdir()).iterdir())
         server = start(tmp_path)
         status, answer, _ = server.post({"data": {"req_data": [FLOWER]}})
         assert (status, answer) == (200, direct(spark, saved, [FLOWER]))
@@ -617,7 +624,7 @@ class TestServer:
         assert server.stop() == 0
         wait_until_gone(number)
         assert list(tmp_path.iterdir()) == [tmp_path / "model"]
-        assert left_in_tmp(before) == []
+        assert left_in(temporary) == []
         assert "WARN " not in server.log()  # Spark's own, which --debug shows
 
     def test_a_server_that_is_killed_takes_java_with_it(self, start, alone):
@@ -650,9 +657,8 @@ class TestServer:
         assert "the Java process of Spark has ended by signal 9" in server.log()
 
     def test_each_worker_has_a_java_of_its_own_and_is_replaced_with_it_also_in_a_warm_up(
-        self, start, spark_package
+        self, start, temporary, spark_package
     ):
-        before = set(Path(session.tempfile.gettempdir()).iterdir())
         path = spark_package(SLOW)
         (path / "model" / "examples").mkdir()
         (path / "model" / "examples" / "x.json").write_text("{}")
@@ -670,7 +676,7 @@ class TestServer:
         assert "Py4J" not in server.log()
         assert "Traceback" not in server.log()
         assert server.stop() == 0
-        assert left_in_tmp(before) == []
+        assert left_in(temporary) == []
 
 
 SLOW = """
