@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from engineroom import behind, children, front
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
 from engineroom.errors import ENGINE_ENDED, LOAD_FAILED, EngineEndError, LoadError, SettingError
@@ -42,28 +43,44 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _hosts: list[Host] = []
 
 
-def serve(paths: Sequence[tuple[str, Path]], settings: Settings) -> int:
+def serve(
+    paths: Sequence[tuple[str, Path]], settings: Settings, pythons: Mapping[str, Path]
+) -> int:
     """Serve the packages at ``paths``, with their names or "", until a signal; the exit code.
+
+    ``pythons``: by the name of a package, the interpreter that is to serve it.
 
     Raises:
         LoadError: no package there.
-        SettingError: an address that cannot be listened on, devices that do not fit the workers.
+        SettingError: an address that cannot be listened on, devices that do not fit the workers,
+            an interpreter that cannot serve.
     """
     configure(settings)
     packages = open_packages(paths, settings)
+    commands = children.commands(paths, packages, pythons)
     listed_devices(settings)
     os.environ.update(settings.environment())
     os.environ[PATHS] = json.dumps([(name, str(path.resolve())) for name, path in paths])
-    listening = _listen(settings.host, settings.port)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
+    if behind.is_behind():
+        behind.end_with_front(settings.drain_s)
+        listening = behind.listen()
+    else:
+        listening = _listen(settings.host, settings.port)
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
     config = _config(settings)
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with tempfile.TemporaryDirectory("", "engineroom-", ignore_cleanup_errors=True) as scratch:
+        # That of a child is in the front's: what is killed leaves nothing.
+        above = os.environ.get(SCRATCH) if behind.is_behind() else None
+        with tempfile.TemporaryDirectory(
+            "", "engineroom-", above, ignore_cleanup_errors=True
+        ) as scratch:
             os.environ[SCRATCH] = scratch
+            if commands:
+                return front.run(config, listening, packages, commands, settings)
             roots = [package.root for package in packages.values()]
             return _run(config, listening, settings, roots)
     except KeyboardInterrupt:
@@ -123,6 +140,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=not behind.is_behind(),  # there the front's is enough
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
@@ -149,6 +167,7 @@ def app() -> ASGIApp:
         return Served(prepared_hosts(paths, settings))
     except LoadError as error:
         log.error("%s", error)
+        behind.tell(str(error))
         sys.exit(LOAD_FAILED)
 
 
@@ -178,6 +197,7 @@ class Served(Application):
                     signal.signal(sign, handler)
                 yield
         except LoadError as error:
+            behind.tell(str(error))
             # The supervisor replaces a worker that ends so, and gives up where a load has failed.
             leave(ENGINE_ENDED if isinstance(error, EngineEndError) else LOAD_FAILED)
         if any(isinstance(host.model.error, EngineEndError) for host in _hosts):
@@ -216,6 +236,7 @@ async def _stop_when_failed() -> None:
     if any(isinstance(error, EngineEndError) for error in failed):
         signal.raise_signal(signal.SIGTERM)  # those who wait get their answers first
     elif failed and not _hosts[0].settings.reload:
+        behind.tell(str(failed[0]))
         leave(LOAD_FAILED)
 
 
