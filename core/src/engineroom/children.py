@@ -25,7 +25,7 @@ from engineroom.settings import Settings
 log = logging.getLogger("engineroom")
 
 ASK_S = 5.0
-"""How long a process may take to say how it is."""
+"""How long a process may take to say how it is, unless who asks is in a hurry."""
 END_S = 5.0
 """How long it may take to end once it has drained."""
 LONGEST_PAUSE_S = 30.0
@@ -43,18 +43,13 @@ class Process:
         self.process, self.pool, self._pipe = process, pool, pipe
         self.started_at = time.monotonic()
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self.process.returncode is None
-
     async def wait(self) -> int:
         """Wait once for its end; the exit code, or the signal as a negative number."""
         code = await self.process.wait()
         os.close(self._pipe)
         return code
 
-    async def ask(self, path: str) -> Any:
+    async def ask(self, path: str, timeout_s: float = ASK_S) -> tuple[int, Any]:
         """The status and the decoded answer of a GET.
 
         Raises:
@@ -64,17 +59,20 @@ class Process:
         exchange = Exchange([request])
         self.pool.send(exchange)
         try:
-            reply = await asyncio.wait_for(exchange.future, ASK_S)
+            reply = await asyncio.wait_for(exchange.future, timeout_s)
         finally:
             exchange.cancel()
         return reply.status, json.loads(b"".join(reply.body))
 
-    async def is_ready(self) -> bool:
-        """Whether it would take a request now."""
-        try:
-            return bool((await self.ask("/health/ready"))[0] == 200)
-        except (OSError, asyncio.TimeoutError):
-            return False
+    async def becomes_ready(self, timeout_s: float) -> bool:
+        """Wait until it would take a request; False when that does not come."""
+        limit = time.monotonic() + timeout_s
+        while self.process.returncode is None and time.monotonic() < limit:
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                if (await self.ask("/health/ready"))[0] == 200:
+                    return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def retire(self, drain_s: float) -> None:
         """End it once nobody waits for it, since nobody asks it any more."""
@@ -133,20 +131,17 @@ class Child:
         """Nobody waits for this one any more."""
         exchange.cancel()
 
-    async def ask(self, path: str) -> tuple[int, Any]:
+    async def ask(self, path: str, timeout_s: float = ASK_S) -> tuple[int, Any]:
         """The status and the answer to a GET, or 503 and what is known when there is none."""
+        reason = self.reason
         try:
             if self.process is not None:
-                status, said = await self.process.ask(path)
-                return status, said
+                return await self.process.ask(path, timeout_s)
         except asyncio.TimeoutError:
-            return 503, self._down(f"its process does not answer within {ASK_S:g} s")
+            reason = f"its process does not answer within {timeout_s:g} s"
         except OSError:
-            pass
-        return 503, self._down(self.reason)
-
-    def _down(self, reason: str) -> dict[str, Any]:
-        return {"state": self.state, "reason": reason}
+            reason = self.reason
+        return 503, {"state": self.state, "reason": reason}
 
     # --- its process
 
@@ -156,7 +151,7 @@ class Child:
         try:
             self.process = await self._spawn()
         except OSError as error:
-            self._try_again(f"{self._command[0]} cannot be run: {error.strerror}", 0.0)
+            self._try_again(f"{self._command[0]} cannot be run: {error.strerror}")
 
     async def _spawn(self) -> Process:
         self._starts += 1
@@ -189,7 +184,9 @@ class Child:
         if code in BAD_START:
             self._give_up(code, process)
         else:
-            self._try_again(f"its process ended ({ending(code)})", process.started_at)
+            if time.monotonic() - process.started_at > HEALTHY_S:
+                self._failures = 0
+            self._try_again(f"its process ended ({ending(code)})")
 
     def _give_up(self, code: int, process: Process) -> None:
         self.has_failed, self.state = True, "failed"
@@ -199,9 +196,7 @@ class Child:
             self.reason = f"its process ended with exit code {code}; the log says why"
         log.warning("%s cannot be loaded; SIGHUP tries it again", self.name)
 
-    def _try_again(self, what: str, started_at: float) -> None:
-        if time.monotonic() - started_at > HEALTHY_S:
-            self._failures = 0
+    def _try_again(self, what: str) -> None:
         pause_s = min(LONGEST_PAUSE_S, 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._failures += 1
         self.state, self.reason = "failed", f"{what}; another is started"
@@ -218,11 +213,13 @@ class Child:
         self.has_failed = False
         if self.process is None:
             return await self.start()
-        new = await self._spawn()
-        while new.is_alive and not await new.is_ready():
-            await asyncio.sleep(0.1)
-        if not new.is_alive:
-            return log.error("%s: the new process has ended; the old one stays", self.name)
+        try:
+            new = await self._spawn()
+        except OSError as error:
+            return log.error("%s: %s cannot be run: %s", self.name, self._command[0], error)
+        if not await new.becomes_ready(self.settings.load_timeout_s):
+            log.error("%s: the new process is not ready; the old one stays", self.name)
+            return await new.stop(0)
         old, self.process = self.process, new
         log.info("%s: a new process has taken over", self.name)
         if old is not None:

@@ -23,7 +23,7 @@ from starlette.types import Scope, Send
 
 from engineroom.apis import apis_by_url
 from engineroom.app import Site, url_of
-from engineroom.children import Child
+from engineroom.children import ASK_S, Child
 from engineroom.endpoint import TIMEOUT, Endpoint, Head, Watch
 from engineroom.errors import LOAD_FAILED, ProcessEndError, RequestError, SettingError
 from engineroom.package import Package
@@ -38,6 +38,8 @@ GRACE_S = 1.0
 """A child answers late requests itself, and says more; only when it does not, the front does."""
 EXACT_S = 0.05
 """A child that gets a request sooner than this is left to its own clock."""
+LIVE_S = 0.5
+"""Those who ask whether a server is alive often wait for one second."""
 MAX_SOCKET_PATH = 100
 """What every system takes."""
 
@@ -108,13 +110,14 @@ class Front(Site):
             log.info("replacing the processes, one after the other")
             self._replacing = asyncio.get_running_loop().create_task(replace())
 
-    async def _ask(self, path: str) -> list[tuple[Child, int, Any]]:
-        answers = await asyncio.gather(*(child.ask(path) for child in self.children))
+    async def _ask(self, path: str, timeout_s: float = ASK_S) -> list[tuple[Child, int, Any]]:
+        answers = await asyncio.gather(*(child.ask(path, timeout_s) for child in self.children))
         return [(child, *answer) for child, answer in zip(self.children, answers, strict=True)]
 
     async def _live(self, _request: Request) -> Response:
         # Whatever ends is started again: only a front that is silent needs help.
-        models = {child.name: status == 200 for child, status, _ in await self._ask("/health/live")}
+        answers = await self._ask("/health/live", LIVE_S)
+        models = {child.name: status == 200 for child, status, _ in answers}
         return JSONResponse({"status": "OK", "models": models})
 
     async def _states(self) -> list[tuple[bool, dict[str, Any]]]:

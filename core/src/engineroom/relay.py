@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import httptools
 
-IDLE_S = 60.0
-"""Connections that were idle for longer are not used again; their server closes them after 75 s."""
 TRIES = 5
 LEFT_OUT = (b"connection", b"transfer-encoding", b"keep-alive")
 """Headers that are about one connection."""
@@ -71,11 +68,8 @@ class Pool:
     def send(self, exchange: Exchange) -> None:
         """Begin; the outcome is that of the exchange's future."""
         exchange.tries += 1
-        while self._idle:
-            connection = self._idle.pop()
-            if time.monotonic() - connection.idle_since < IDLE_S:
-                return connection.send(exchange)
-            connection.transport.close()
+        if self._idle:
+            return self._idle.pop().send(exchange)
         task = asyncio.get_running_loop().create_task(self._connect(exchange))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -93,7 +87,6 @@ class Pool:
 
     def take_back(self, connection: Connection) -> None:
         """The connection has delivered its reply and may be used again."""
-        connection.idle_since = time.monotonic()
         self._idle.append(connection)
 
     def lost(self, connection: Connection, error: Exception | None) -> None:
@@ -119,7 +112,6 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self.exchange: Exchange | None = None
-        self.idle_since = 0.0
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
 
