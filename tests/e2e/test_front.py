@@ -215,12 +215,14 @@ def test_a_child_that_hangs_is_answered_for_by_the_front(start_server, write_pac
     server = start_server(write_package("a"), write_package("b"))
     child = child_of(server, "b")
     child.suspend()
-    status, body, _ = server.post(ASK, path="/v1/infers/b", **{"X-Request-Timeout": "0.2"})
-    assert status == 504
-    assert "with a process that does not answer" in body["error"]["message"]
-    assert server.post(ASK, path="/v1/infers/a")[0] == 200
-    assert server.get("/health/live")[1]["models"] == {"a": True, "b": False}
-    child.resume()
+    try:
+        status, body, _ = server.post(ASK, path="/v1/infers/b", **{"X-Request-Timeout": "0.2"})
+        assert status == 504
+        assert "with a process that does not answer" in body["error"]["message"]
+        assert server.post(ASK, path="/v1/infers/a")[0] == 200
+        assert server.get("/health/live")[1]["models"] == {"a": True, "b": False}
+    finally:
+        child.resume()
     assert server.post(ASK, path="/v1/infers/b")[0] == 200
 
 
