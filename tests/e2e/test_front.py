@@ -1,6 +1,7 @@
 """Several packages with scripts on one port: each in a process of its own, behind a front."""
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -177,6 +178,18 @@ def test_paths_and_methods_that_are_not_there_are_answered_as_by_one_server(serv
     assert "/v1/infers/cats, /v1/infers/hounds, /v1/infers/plain" in body["error"]["message"]
     status, body, headers = server.get("/v1/infers/hounds")
     assert (status, headers["allow"]) == (405, "POST")
+
+
+def test_urls_of_a_config_are_those_of_the_process_that_has_loaded_it(start_server, write_package):
+    a, b = write_package("a"), write_package("b")
+    for folder, url in ((a, "/first"), (b, "/second")):
+        config = {"apis": [{"url": url, "method": "post"}]}
+        (folder / "model" / "config.json").write_text(json.dumps(config))
+    server = start_server(a, b)
+    paths = ["/first", "/v1/infers/a/first", "/v1/infers/b/second"]
+    assert [server.post(ASK, path=path)[1]["name"] for path in paths] == ["a", "a", "b"]
+    for path in ("/second", "/v1/infers/b/first"):
+        assert server.post(ASK, path=path)[1]["error"]["code"] == "not_found"
 
 
 def test_many_requests_at_once_each_get_their_own_answer(server):

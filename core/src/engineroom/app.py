@@ -77,8 +77,12 @@ class Site(Starlette):
         scope[START] = time.monotonic()
         app: ASGIApp = super().__call__
         if scope["type"] == "http" and scope["method"] == "POST" and not self.user_middleware:
-            app = self.predicts.get(scope["path"], app)
+            app = self.endpoint_at(scope["path"]) or app
         await app(scope, receive, send)
+
+    def endpoint_at(self, path: str) -> ASGIApp | None:
+        """What answers a POST to ``path``."""
+        return self.predicts.get(path)
 
     def _lifespan(self, _app: Starlette) -> AbstractAsyncContextManager[None]:
         """Start and stop of what answers."""

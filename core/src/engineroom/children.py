@@ -95,11 +95,9 @@ class Process:
 class Child:
     """A model in a process of its own, which is started again when it ends."""
 
-    def __init__(
-        self, name: str, package: Package, command: Sequence[str], place: str, settings: Settings
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], place: str, settings: Settings) -> None:
         """``command`` serves the package; ``place`` is the path of its sockets but for a number."""
-        self.name, self.package, self.settings = name, package, settings
+        self.name, self.settings = name, settings
         self.process: Process | None = None
         self.state, self.reason = "created", "its process is to be started"
         self.has_failed = False

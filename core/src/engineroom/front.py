@@ -19,14 +19,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Scope, Send
+from starlette.types import ASGIApp, Scope, Send
 
-from engineroom.apis import apis_by_url
-from engineroom.app import Site, url_of
+from engineroom.app import INFERS, Site, url_of
 from engineroom.children import ASK_S, Child
 from engineroom.endpoint import TIMEOUT, Endpoint, Head, Watch
 from engineroom.errors import LOAD_FAILED, ProcessEndError, RequestError, SettingError
-from engineroom.package import Package
 from engineroom.relay import Exchange, Reply
 from engineroom.responses import START, UNREAD, request_id_of
 from engineroom.settings import Settings
@@ -47,11 +45,12 @@ MAX_SOCKET_PATH = 100
 def run(
     config: uvicorn.Config,
     listening: socket.socket,
-    packages: Mapping[str, Package],
     commands: Mapping[str, Sequence[str]],
     settings: Settings,
 ) -> int:
     """Serve until a signal, or until no package is left that can be loaded; the exit code.
+
+    ``commands`` are those of the children, by name.
 
     Raises:
         SettingError: the folder for temporary files is too deep for sockets.
@@ -60,8 +59,8 @@ def run(
     if len(os.fsencode(place)) > MAX_SOCKET_PATH - 10:
         raise SettingError(f"{place} is too long for a socket; set TMPDIR to a shorter path")
     children = [
-        Child(name, package, commands[name], f"{place}/{i}", settings)
-        for i, (name, package) in enumerate(packages.items())
+        Child(name, command, f"{place}/{i}", settings)
+        for i, (name, command) in enumerate(commands.items())
     ]
     front = Front(children, settings)
     config.app, config.factory, config.callback_notify = front, False, front.stop_when_failed
@@ -75,9 +74,16 @@ class Front(Site):
     def __init__(self, children: Sequence[Child], settings: Settings) -> None:
         self.children = children
         self._replacing: asyncio.Task[None] | None = None
-        urls = {child.name: apis_by_url(child.package.apis) for child in children}
-        ends = {child.name: Forward(child, settings) for child in children}
-        super().__init__({name: dict.fromkeys(urls[name], ends[name]) for name in ends}, settings)
+        super().__init__(
+            {child.name: {"/": Forward(child, settings)} for child in children}, settings
+        )
+
+    def endpoint_at(self, path: str) -> ASGIApp | None:
+        # What is below a model's url is for its process to say: it may load another config.json.
+        if not path.startswith(INFERS):
+            return self.predicts["/"]
+        name, _, _ = path.removeprefix(INFERS).partition("/")
+        return self.predicts.get(INFERS + name)
 
     @property
     def has_failed(self) -> bool:
