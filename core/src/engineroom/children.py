@@ -85,6 +85,7 @@ class Process:
         """Let it finish what it has, and end."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
+            self.pool.close_idle()
             try:
                 await asyncio.wait_for(self.process.wait(), drain_s + END_S)
             except asyncio.TimeoutError:

@@ -43,7 +43,7 @@ MAX_SOCKET_PATH = 100
 
 
 def run(
-    config: uvicorn.Config,
+    server: uvicorn.Server,
     listening: socket.socket,
     commands: Mapping[str, Sequence[str]],
     settings: Settings,
@@ -63,8 +63,9 @@ def run(
         for i, (name, command) in enumerate(commands.items())
     ]
     front = Front(children, settings)
+    config = server.config
     config.app, config.factory, config.callback_notify = front, False, front.stop_when_failed
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run([listening])
     return LOAD_FAILED if front.has_failed else 0
 
 

@@ -85,6 +85,11 @@ class Pool:
         else:
             connection.send(exchange)
 
+    def close_idle(self) -> None:
+        """Close what nobody uses: a server that ends waits for its clients."""
+        for connection in self._idle:
+            connection.transport.close()
+
     def take_back(self, connection: Connection) -> None:
         """The connection has delivered its reply and may be used again."""
         self._idle.append(connection)

@@ -80,7 +80,7 @@ def serve(
         ) as scratch:
             os.environ[SCRATCH] = scratch
             if commands:
-                return front.run(config, listening, commands, settings)
+                return front.run(uvicorn.Server(config), listening, commands, settings)
             roots = [package.root for package in packages.values()]
             return _run(config, listening, settings, roots)
     except KeyboardInterrupt:
