@@ -34,7 +34,7 @@ def told(tmp_path_factory):
 def cards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cards")
     (folder / "sitecustomize.py").write_text(TWO_CARDS)
-    return {"PYTHONPATH": str(folder)}
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def seen(server, count, unlike=None):
@@ -61,6 +61,12 @@ def test_each_worker_gets_a_card_and_the_one_that_replaces_a_dead_one_gets_its_c
     second = seen(server, 2, unlike=pid)
     assert sorted(second.values()) == ["0", "1"]
     assert set(first) - {pid} < set(second)
+    os.kill(server.process.pid, signal.SIGHUP)
+    server.wait_for_line(r"(?s)(is ready.*){5}")
+    time.sleep(1)
+    third = seen(server, 2)
+    assert sorted(third.values()) == ["0", "1"]
+    assert not set(third) & set(second)
 
 
 def test_a_list_of_visible_cards_is_what_the_numbers_count(start_server, told, cards):

@@ -1,8 +1,6 @@
 """Which device a process gets. Cards are faked by the files of their drivers: nobody here has one."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -12,7 +10,6 @@ from engineroom.devices import (
     machine_devices,
     narrowed,
     settle,
-    take_slot,
     visible_devices,
 )
 from engineroom.errors import DeviceError, SettingError
@@ -126,42 +123,3 @@ def test_a_list_of_devices_needs_as_many_workers():
 def test_what_is_no_device_name_is_a_setting_error():
     with pytest.raises(SettingError, match="'gpu 0': expected auto"):
         listed_devices(Settings(device="cpu,gpu 0", workers=2))
-
-
-HOLDER = """
-import sys
-from pathlib import Path
-from engineroom.devices import take_slot
-print(take_slot(Path(sys.argv[1]), 2), flush=True)
-sys.stdin.read()
-"""
-
-
-def start_holder(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return process, int(process.stdout.readline())
-
-
-def test_each_worker_takes_a_slot_and_its_death_frees_it(tmp_path):
-    first, one = start_holder(tmp_path)
-    second, two = start_holder(tmp_path)
-    assert {one, two} == {0, 1}
-    first.kill()
-    first.wait()
-    third, three = start_holder(tmp_path)
-    assert three == one
-    for process in (first, second, third):
-        process.communicate()
-
-
-def test_a_worker_beyond_the_slots_shares_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("engineroom.devices.SLOT_WAIT_S", 0)
-    holders = [start_holder(tmp_path)[0] for _ in range(2)]
-    assert take_slot(tmp_path, 2) == 0
-    for holder in holders:
-        holder.communicate()

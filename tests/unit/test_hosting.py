@@ -1,11 +1,15 @@
 """How a server's model is started and stopped, also when both happen at once."""
 
+import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
+from starlette.testclient import TestClient
 
+from engineroom import create_app
 from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.model import State
 from engineroom.settings import Settings
@@ -116,3 +120,132 @@ def test_a_host_that_was_stopped_while_it_started_can_be_started_again(hosts):
     wait_for(lambda: host.is_ready)
     host.stop()
     assert host.model.state is State.STOPPED
+
+
+HELD = """
+import threading
+from model_service.onnx_model_service import OnnxServingBaseService
+
+class Held(OnnxServingBaseService):
+    go = threading.Event()
+
+    def _inference(self, data):
+        if data == "wait":
+            self.go.wait(10)
+        return data
+"""
+
+
+@pytest.fixture
+def held(package, monkeypatch):
+    """A client of an app whose engine returns from "wait" when it is told: ``held(drain_s=1)``."""
+    monkeypatch.setattr("engineroom.app.WATCH_S", 0.05)
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings):
+            app = create_app(package(HELD), timeout_s=0.5, **settings)
+            client = stack.enter_context(TestClient(app))
+            stack.callback(lambda: release(client))
+            return client
+
+        yield start
+
+
+def release(client):
+    client.app.hosts[0].model.service.go.set()
+
+
+def wait_for_state(client, state):
+    limit = time.monotonic() + 5
+    while client.get("/v1/models").json()["models"][0]["state"] != state:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def test_a_model_is_stuck_while_its_engine_does_not_return_and_then_ready_again(held):
+    client = held()
+    assert client.post("/", json="wait").status_code == 504
+    wait_for_state(client, "stuck")
+    health = client.get("/health")
+    assert (health.status_code, health.json()["state"]) == (503, "stuck")
+    answer = client.post("/", json="next")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "is stuck: the requests that run" in answer.json()["error"]["message"]
+    release(client)
+    wait_for_state(client, "ready")
+    assert client.post("/", json="next").json() == "next"
+
+
+def test_those_who_wait_behind_a_stuck_request_are_sent_away_before_their_own_deadline(held):
+    client = held()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/", json="wait")
+        time.sleep(0.3)
+        began = time.monotonic()
+        behind = pool.submit(client.post, "/", json="next").result()
+        assert behind.status_code == 503
+        assert time.monotonic() - began < 0.45
+        assert first.result().status_code == 504
+
+
+def test_a_model_is_not_closed_under_a_thread_that_is_still_in_its_engine(held):
+    client = held(drain_s=0.2)
+    assert client.post("/", json="wait").status_code == 504
+    (host,) = client.app.hosts
+    closed = []
+    host.model.predictor.close = lambda: closed.append(True)
+    host.stop()
+    assert (host.model.state, closed) == (State.STOPPED, [])
+
+
+ONE_AT_A_TIME = """
+import time
+from engineroom import Engine, Predictor, TensorSpec, hookimpl
+
+class Sleepy(Predictor):
+    inputs = (TensorSpec("x", ("N",), "float32"),)
+    runs = 0
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def run(self, feeds):
+        self.runs += 1
+        time.sleep(self.seconds)
+        return {"y": feeds["x"]}
+
+class OneAtATime(Engine):
+    name = "sleepy"
+    parent = "model_service.sleepy_model_service.SleepyBaseService"
+    model_files = ("*.sleepy",)
+    max_concurrency = 1
+
+    def load(self, path, device, threads):
+        return Sleepy(float(path.read_text()))
+
+@hookimpl
+def register_engine(register):
+    register(OneAtATime())
+"""
+
+
+def test_a_request_that_waits_for_another_model_of_its_engine_is_in_the_queue(
+    install_plugin, tmp_path
+):
+    install_plugin("sleepy", ONE_AT_A_TIME)
+    for name, seconds in (("slow", "0.6"), ("quick", "0")):
+        (tmp_path / f"{name}.sleepy").write_text(seconds)
+    paths = {name: tmp_path / f"{name}.sleepy" for name in ("slow", "quick")}
+    with TestClient(create_app(paths)) as client, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(client.post, "/v1/infers/slow", json={"x": [1.0]})
+        time.sleep(0.2)
+        predictor = client.app.hosts[1].model.predictor.predictor
+        before = predictor.runs
+        late = client.post(
+            "/v1/infers/quick", json={"x": [1.0]}, headers={"x-request-timeout": "0.1"}
+        )
+        assert slow.result().status_code == 200
+        assert client.post("/v1/infers/quick", json={"x": [1.0]}).status_code == 200
+    assert late.status_code == 504
+    assert "the request was waiting in the queue" in late.json()["error"]["message"]
+    assert predictor.runs == before + 1

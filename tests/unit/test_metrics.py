@@ -57,8 +57,7 @@ def test_the_metrics_are_there_whatever_the_script_calls_itself(package, name):
 def test_what_a_script_reports_are_the_steps_of_the_request_and_the_figures_of_the_model(package):
     model = load(package(REPORTING))
     for _ in range(3):
-        with model.turn:
-            answer = model.answer({"a": 1})
+        answer = model.answer({"a": 1})
     assert answer.step_times == pytest.approx(
         {"preprocess": 0.010, "inference": 0.025, "overall": 0.035}
     )
@@ -80,8 +79,7 @@ def test_a_service_that_reports_nothing_is_timed_all_the_same(package):
 
 def test_an_own_inference_that_reports_nothing_has_its_overall_time(package):
     model = load(package(PARENT + "    def inference(self, data): return data"))
-    with model.turn:
-        assert model.answer({"a": 1}).step_times == {}
+    assert model.answer({"a": 1}).step_times == {}
     assert list(model.metrics.figures()) == ["overall"]
 
 
@@ -113,8 +111,7 @@ def test_warm_ups_and_failures_are_not_counted(package):
     with pytest.raises(Exception, match="ZeroDivisionError"):
         model({"a": 0})
     assert "overall" not in model.metrics.figures()
-    with model.turn:
-        assert model.answer({"a": 1}).step_times == {"preprocess": 0.001}
+    assert model.answer({"a": 1}).step_times == {"preprocess": 0.001}
 
 
 def test_two_models_in_one_process_have_their_own_metrics(package, tmp_path):

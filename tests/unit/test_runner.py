@@ -19,8 +19,8 @@ def one_by_one(work):
 
 
 @contextlib.contextmanager
-def running(work, threads=1, size=100, turn=None):
-    runner = Runner(one_by_one(work), turn or contextlib.nullcontext(), threads, size)
+def running(work, threads=1, size=100, turn=contextlib.nullcontext):
+    runner = Runner(one_by_one(work), turn, threads, size)
     try:
         yield runner
     finally:
@@ -54,7 +54,7 @@ def test_each_thread_is_prepared_before_its_first_job():
         time.sleep(0.05)
         prepared.append(threading.get_ident())
 
-    runner = Runner(lambda _: [threading.get_ident()], contextlib.nullcontext(), 3, 10, prepare)
+    runner = Runner(lambda _: [threading.get_ident()], contextlib.nullcontext, 3, 10, prepare)
     runner.wait_until_prepared()
     assert len(set(prepared)) == 3
 
@@ -175,7 +175,7 @@ def test_a_turn_is_held_while_a_job_runs_and_deadlines_pass_behind_it():
         with pytest.raises(DeadlineError):
             await job.future
 
-    with running(lambda data: data, turn=turn) as runner:
+    with running(lambda data: data, turn=lambda: turn) as runner:
         asyncio.run(ask(runner))
 
 
@@ -214,7 +214,7 @@ def test_a_thread_that_hangs_for_nobody_does_not_delay_the_stop():
             await asyncio.sleep(0.001)
         runner.cancel(job)
 
-    runner = Runner(one_by_one(time.sleep), contextlib.nullcontext(), 1, 10)
+    runner = Runner(one_by_one(time.sleep), contextlib.nullcontext, 1, 10)
     asyncio.run(ask(runner))
     began = time.monotonic()
     runner.stop(5)

@@ -29,6 +29,8 @@ from engineroom.values import TensorSpec
 
 INFERS = "/v1/infers/"
 """Where the platform's gateway puts its services."""
+WATCH_S = 1.0
+"""Between two looks at the engines."""
 
 
 def create_app(
@@ -96,6 +98,10 @@ class Site(Starlette):
         """What each model is."""
         raise NotImplementedError
 
+    def _workers(self) -> dict[str, Any]:
+        """How many processes share the work, where there are others."""
+        return {}
+
     async def _live(self, _request: Request) -> Response:
         return JSONResponse({"status": "OK"})
 
@@ -107,6 +113,7 @@ class Site(Starlette):
             body |= states[0][1]
         else:
             body |= {"ready": ready, "of": len(states), "models": [state for _, state in states]}
+        body |= self._workers()
         if ready == len(states):
             return JSONResponse(body)
         return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
@@ -139,12 +146,21 @@ class Application(Site):
         try:
             for host in self.hosts:
                 await host.start()
-            yield
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch)
+                yield
+                tasks.cancel_scope.cancel()
         finally:
             for host in self.hosts:
                 host.model.drain()
             for host in self.hosts:
                 await anyio.to_thread.run_sync(host.stop)
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(WATCH_S)
+            for host in self.hosts:
+                host.look()
 
     async def _ready(self, request: Request) -> Response:
         first = self.hosts[0]

@@ -152,6 +152,14 @@ class Backlog:
             self.waiting -= 1
             return True
 
+    def send_away(self, error: Exception) -> None:
+        """Answer those who wait with ``error``."""
+        with contextlib.suppress(queue.Empty):
+            while (job := self._queue.get_nowait()) is not None:
+                if self.claim(job):
+                    job.mailbox.put([Outcome(job.future, error)], hold=False)
+            self._queue.put(None)
+
     def close(self) -> None:
         """Take no more; each taker ends when it has taken what is here."""
         with self._lock:

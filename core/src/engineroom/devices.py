@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +22,6 @@ VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
 FILES = {"cuda": "nvidia", "npu": "davinci"}
 VIRTUAL = ("dxg", "nvgpu", "nvhost-gpu", "nvhost-ctrl", "kfd")
 """Device files of machines (WSL, Jetson, AMD) that may have a card without a file of its own."""
-SLOT_WAIT_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,18 +122,17 @@ def listed_devices(settings: Settings) -> list[str]:
     return devices
 
 
-def settle(settings: Settings, slots: str | None = None) -> Place:
+def settle(settings: Settings, worker: int = 0) -> Place:
     """Give this process its device: narrow what frameworks see. Call it before any is imported.
 
-    ``slots`` is the folder in which the workers of one server agree who takes which.
+    ``worker`` is its number among the workers of one server.
 
     Raises:
         DeviceError: the device is not there.
         SettingError: not a device name.
     """
     devices = listed_devices(settings)
-    slot = take_slot(Path(slots), settings.workers) if slots and len(devices) > 1 else 0
-    device = devices[slot % len(devices)]
+    device = devices[worker % len(devices)]
     kind, _ = parse_device(device)
     place, variables = narrowed(
         device, os.environ, machine_devices(kind) if kind in FILES else None
@@ -161,31 +158,3 @@ def engine_threads(settings: Settings) -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, cores // settings.workers)
-
-
-def take_slot(folder: Path, count: int) -> int:
-    """The number of a free slot, taken by a lock that the kernel gives back when we end.
-
-    A worker that replaces a dead one finds that one's slot free. Should none be free within a few
-    seconds, slot 0 is shared.
-    """
-    limit = time.monotonic() + SLOT_WAIT_S
-    while True:
-        for slot in range(count):
-            if _lock(folder / str(slot)):
-                return slot
-        if time.monotonic() > limit:
-            return 0
-        time.sleep(0.05)
-
-
-def _lock(path: Path) -> bool:
-    import fcntl
-
-    file = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        return False
-    return True  # and the file stays open for as long as the process lives

@@ -15,6 +15,8 @@ LOAD_FAILED = 3
 """Exit code of a failed load; the one that uvicorn's supervisor takes for "do not restart"."""
 ENGINE_ENDED = 1
 """Exit code of a server whose framework has ended: one that supervisors answer with a new start."""
+ENGINE_HUNG = 4
+"""Exit code of a server whose engine does not come back from a request; likewise."""
 MR_INPUT = ("MR.0101", "The input parameter is invalid")
 MR_FAILED = ("MR.0105", "Recognition failed")
 
@@ -35,6 +37,7 @@ class LoadError(EngineroomError):
     """A model that cannot be made ready. ``serve`` exits with 3."""
 
     code = "load_failed"
+    exit_code: ClassVar[int] = LOAD_FAILED
 
 
 class PackageError(LoadError):
@@ -77,6 +80,14 @@ class EngineEndError(LoadError):
     """The framework of a model has ended. ``serve`` exits with 1, to be started again."""
 
     code = "engine_ended"
+    exit_code = ENGINE_ENDED
+
+
+class EngineHangError(EngineEndError):
+    """The engine does not come back from a request. ``serve`` exits with 4, to be started again."""
+
+    code = "engine_hung"
+    exit_code = ENGINE_HUNG
 
 
 class WarmUpError(LoadError):
@@ -257,7 +268,7 @@ class QueueFullError(BusyError):
 
 
 class NotReadyError(BusyError):
-    """The model is loading, warming up, draining, stopped or failed."""
+    """The model is loading, warming up, stuck, draining, stopped or failed."""
 
     code = "not_ready"
 

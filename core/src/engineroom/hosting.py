@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 
 from engineroom.devices import Place
-from engineroom.errors import LoadError, PackageError, SettingError
+from engineroom.errors import EngineHangError, LoadError, PackageError, SettingError
 from engineroom.model import Model, State
 from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
@@ -24,6 +24,9 @@ log = logging.getLogger("engineroom")
 _one_load = threading.Lock()
 """Held while a server loads: no framework expects to be imported while another one is."""
 
+
+STUCK = 1.1
+"""A thread is stuck when a run has taken so many times ``timeout_s``: all its clients have left."""
 
 T = TypeVar("T")
 
@@ -143,6 +146,36 @@ class Host:
             raise self.model.not_ready()
         return self.runner
 
+    def look(self) -> None:
+        """See whether the engine still comes back: called once a second.
+
+        While all threads are stuck, whoever comes or waits is sent away at once. A slow engine that
+        does come back is ready again.
+        """
+        self.model.check_engine()
+        runner, model, timeout_s = self.runner, self.model, self.settings.timeout_s
+        if runner is None:
+            return
+        is_stuck = runner.busy_for(STUCK * timeout_s) == runner.threads
+        if is_stuck and model.state is State.READY:
+            model.state = State.STUCK
+            log.error("%s; --timeout-s is %g", model.not_ready(), timeout_s)
+        elif model.state is State.STUCK and not is_stuck:
+            model.state = State.READY
+            log.warning("model %r is ready again: it was slow; see --timeout-s", model.name)
+        if is_stuck:
+            runner.send_away(model.not_ready())
+
+    def give_up_after(self, hang_s: float) -> None:
+        """Fail a model of which a thread has not come back for so long."""
+        if self.runner is not None and self.runner.busy_for(hang_s) and self.model.error is None:
+            error = EngineHangError(
+                f"a request has been running for {hang_s:g} s and its engine does not come back; "
+                "if it is only slow, raise --hang-s"
+            )
+            self.model.error, self.model.state = error, State.FAILED
+            log.error("model %r: %s", self.model.name, error)
+
     def stop(self) -> None:
         """Finish what is queued, within ``drain_s``, then unload."""
         with self._lock:
@@ -150,8 +183,10 @@ class Host:
             runner, self.runner = self.runner, None
         self.model.drain()
         if runner is not None:
-            runner.stop(self.settings.drain_s)
-            self.model.unload()
+            if runner.stop(self.settings.drain_s):
+                self.model.unload()
+            else:  # the engine may crash when it is closed under a thread that is stuck in it
+                self.model.state = State.STOPPED
 
     def _begin(self) -> None:
         with self._lock:

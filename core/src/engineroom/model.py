@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from engineroom.batching import Batcher, Member, make_batcher
@@ -52,6 +52,7 @@ class State(enum.Enum):
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
+    STUCK = "stuck"
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -61,6 +62,7 @@ REASONS = {
     State.CREATED: "nobody has asked for it yet",
     State.LOADING: "its script and model file are being loaded",
     State.WARMING: "it is loaded and answers its warm-up",
+    State.STUCK: "the requests that run are long past their deadline, and others would only wait",
     State.DRAINING: "the server finishes what it has and then stops",
     State.STOPPED: "the server has stopped",
 }
@@ -122,7 +124,7 @@ class Model:
         self.error: LoadError | None = None
         self.batcher: Batcher | None = None
         self._service: Service | None = None
-        self._turn: contextlib.AbstractContextManager[Any] = threading.Lock()
+        self._one_at_a_time: contextlib.AbstractContextManager[Any] = threading.Lock()
         self._warming, self._is_warm = threading.Lock(), False
 
     # --- what it is
@@ -176,8 +178,8 @@ class Model:
     def load(self, in_threads: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Load the script and the model file, wait for the script's threads, warm up.
 
-        ``in_threads(warm_up)`` calls ``warm_up`` in each thread that is going to predict; without
-        it this thread warms up.
+        ``in_threads(warm_up)`` calls ``warm_up`` in each thread that is going to predict, during
+        its :meth:`turn`; without it this thread warms up.
 
         Raises:
             LoadError: with a message that a person can act on; the state is then FAILED.
@@ -188,7 +190,7 @@ class Model:
             self._wait_until_healthy()
             self._advance(State.LOADING, State.WARMING)
             self._is_warm = False
-            work = functools.partial(in_threads, self._warm_up) if in_threads else self._warm_up
+            work = functools.partial(in_threads or self._in_this_thread, self._warm_up)
             self._timed(work, self.registry.hook.after_warm_up)
             self.metrics.clear()
         except BaseException as error:
@@ -268,7 +270,6 @@ class Model:
             if self.package.script:
                 self.surroundings.stay()
         try:
-            # The stage first and then the gate, everywhere, or two threads wait for each other.
             with self._on_stage, self.engine.gate:
                 self._service = self.make_service()
                 self._load_behind(self._service)
@@ -276,7 +277,7 @@ class Model:
             revive()
             self.stage.tell()
         if self._is_thread_safe():
-            self._turn = contextlib.nullcontext()
+            self._one_at_a_time = contextlib.nullcontext()
         elif (wanted := self.settings.threads) > 1:
             why = "the service does not say thread_safe = True"
             log.warning("one thread instead of %d: %s", wanted, why)
@@ -315,22 +316,24 @@ class Model:
         """In the first thread everything, in the others what frameworks prepare for each thread."""
         with self._warming:
             if self._is_warm and self.predictor.predictor is not None:
-                with self.engine.gate:
-                    self.predictor.predictor.warm_up()
+                self.predictor.predictor.warm_up()
             elif not self._is_warm:
                 self._warm_up_all()
-                with self._on_stage, self.engine.gate:
-                    self.batcher = make_batcher(
-                        self.service, self.package, self.engine, self.predictor, self.settings
-                    )
+                self.batcher = make_batcher(
+                    self.service, self.package, self.engine, self.predictor, self.settings
+                )
                 self._is_warm = True
+
+    def _in_this_thread(self, warm_up: Callable[[], None]) -> None:
+        with self.turn():
+            warm_up()
 
     def _warm_up_all(self) -> None:
         if self.predictor.predictor is not None:
             warm_up_engine(self.engine, self.predictor.predictor, self.name, self.package)
         for path, data in examples(self.package, self.inputs, self.engine.body):
             try:
-                self.call(data)
+                self._run(data)
             except RequestError as error:
                 raise WarmUpError(
                     f"{path}: the example failed: {error}{aside(error.detail)}"
@@ -344,28 +347,31 @@ class Model:
         Raises:
             RequestError: with the step and the line where it happened.
         """
-        with self._turn:
-            return self.call(data)
+        with self.turn():
+            return self._run(data)[0]
 
     def answer(self, data: Any) -> Answer:
-        """The encoded result for one decoded request. The caller holds :attr:`turn`.
+        """The encoded result for one decoded request.
 
         Raises:
             RequestError: likewise.
         """
+        with self.turn():
+            return self._answer(data)
+
+    def _answer(self, data: Any) -> Answer:
         return self._encoded(data, *self._run(data))
 
     def answers(self, requests: Sequence[Any]) -> list[Answer | BaseException]:
         """The encoded result of each of the decoded ``requests``, at most ``max_batch_size``.
 
         What one of them would raise, a :class:`~engineroom.errors.RequestError`, stands in the
-        place of its answer. The caller holds :attr:`turn`.
+        place of its answer. The caller has his :meth:`turn`.
         """
         if self.batcher is None or len(requests) == 1:
-            return [self._settled(self.answer, data) for data in requests]
+            return [self._settled(self._answer, data) for data in requests]
         self.metrics.begin()
-        with self._on_stage, self.engine.gate:
-            members = self.batcher.run(requests)
+        members = self.batcher.run(requests)
         return [
             self._settled(self._answer_of, *both) for both in zip(requests, members, strict=True)
         ]
@@ -395,14 +401,15 @@ class Model:
         """Requests that :meth:`answers` takes at once."""
         return self.batcher.max_rows if self.batcher else 1
 
-    @property
-    def turn(self) -> contextlib.AbstractContextManager[Any]:
-        """Held during a request: one at a time, unless the service is thread-safe."""
-        return self._turn
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Held while requests run, so that a deadline that passes before it begins is seen.
 
-    def call(self, data: Any) -> Any:
-        """As :meth:`__call__`, for a caller that holds :attr:`turn`."""
-        return self._run(data)[0]
+        One at a time, unless the service is thread-safe; on stage; as many as the engine allows.
+        Everywhere in this order, or two threads wait for each other.
+        """
+        with self._one_at_a_time, self._on_stage, self.engine.gate:
+            yield
 
     def _run(self, data: Any) -> tuple[Any, dict[str, float]]:
         """The result, and the seconds that each step took, as far as they are known."""
@@ -410,10 +417,9 @@ class Model:
         take_step_times()
         self.metrics.begin()
         try:
-            with self._on_stage, self.engine.gate:
-                start = time.perf_counter()
-                result = service.inference(data)
-                seconds = time.perf_counter() - start
+            start = time.perf_counter()
+            result = service.inference(data)
+            seconds = time.perf_counter() - start
             return result, self.metrics.end(take_step_times(), seconds)
         except BaseException as error:
             self._refuse(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import select
 import sys
 from typing import Any, cast
 
@@ -57,6 +58,17 @@ class Protocol(HttpToolsProtocol):
             head, end, rest = data.partition(b"\r\n\r\n")
             data = (UPGRADE.sub(b"", head) if end else head) + end + rest
         super().data_received(data)
+
+    def shutdown(self) -> None:
+        """Close the connection after the response that is on its way, or at once if none is.
+
+        Not under a request that has come and has not been read yet.
+        """
+        waiting = select.poll()
+        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not is_idle or not waiting.poll(0):
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not HTTP, in the words of the parser and the shape of ours."""

@@ -42,7 +42,7 @@ class Runner:
     def __init__(
         self,
         work: Callable[[list[Any]], Sequence[Any]],
-        turn: AbstractContextManager[Any],
+        turn: Callable[[], AbstractContextManager[Any]],
         threads: int,
         max_queue_size: int,
         prepare: Callable[[], None] | None = None,
@@ -50,7 +50,7 @@ class Runner:
         """``work`` gets the data of each job of a batch and returns a result, or the exception for
         its client, for each; an exception that it raises is that of them all.
 
-        ``turn`` is held from the moment a job is taken, so that no job starts late behind it.
+        ``turn()`` is held from before a job is taken, so that none starts late behind it.
 
         ``prepare`` runs in each thread before its first job, and the first thread that fails in it
         is reported by :meth:`wait_until_prepared`.
@@ -65,6 +65,7 @@ class Runner:
             for i in range(threads)
         ]
         self.check_room, self.submit = self._backlog.check_room, self._backlog.add
+        self.send_away = self._backlog.send_away
         for thread in self._threads:
             thread.start()
 
@@ -83,10 +84,21 @@ class Runner:
         job.future.cancel()
         return self._backlog.claim(job)
 
-    def stop(self, timeout_s: float) -> None:
+    def busy_for(self, seconds: float) -> int:
+        """How many threads have been running the same jobs for longer than that."""
+        limit = time.monotonic() - seconds
+        return sum((jobs[0].started_at or 0) < limit for jobs in list(self._running.values()))
+
+    @property
+    def threads(self) -> int:
+        """How many there are."""
+        return len(self._threads)
+
+    def stop(self, timeout_s: float) -> bool:
         """Take no more jobs and finish those that somebody still waits for; end the threads.
 
         A thread that an engine never gives back is left behind once nobody waits for its answer.
+        Returns whether all have ended.
         """
         self._backlog.close()
         limit = time.monotonic() + timeout_s
@@ -94,6 +106,7 @@ class Runner:
             thread.join(0.1)
             while thread.is_alive() and self._is_awaited() and time.monotonic() < limit:
                 thread.join(0.05)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _is_awaited(self) -> bool:
         running = [job for jobs in list(self._running.values()) for job in jobs]
@@ -107,7 +120,7 @@ class Runner:
     def _preparation_error(self) -> BaseException | None:
         try:
             if self._prepare is not None:
-                with self._turn:
+                with self._turn():
                     self._prepare()
         except BaseException as error:
             return error
@@ -115,7 +128,7 @@ class Runner:
 
     def _take_jobs(self) -> None:
         while (first := self._backlog.first()) is not None:
-            with self._turn:
+            with self._turn():
                 jobs = self._backlog.batch(first, self.max_batch_size, self.batch_wait_s)
                 if jobs:
                     self._running[threading.get_ident()] = jobs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import faulthandler
 import io
 import json
 import logging
@@ -17,30 +19,35 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
 
 from engineroom import behind, children, front
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
-from engineroom.errors import ENGINE_ENDED, LOAD_FAILED, EngineEndError, LoadError, SettingError
+from engineroom.errors import LOAD_FAILED, EngineEndError, LoadError, SettingError
 from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.logs import configure
 from engineroom.model import State
 from engineroom.protocol import Protocol
 from engineroom.settings import ENV_PREFIX, Settings
+from engineroom.workers import Seat, Supervisor
 from engineroom.workplace import SCRATCH, close_all
 
 log = logging.getLogger("engineroom")
 
 PATHS = f"{ENV_PREFIX}PATHS"
 KEEP_ALIVE_S = 75
+LAST_CALL_S = 0.5
+"""At the end, how long clients that keep a connection have to use it once more."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _hosts: list[Host] = []
+_seat: Seat | None = None
+"""This process's, if it is one of several workers."""
 
 
 def serve(
@@ -80,7 +87,7 @@ def serve(
         ) as scratch:
             os.environ[SCRATCH] = scratch
             if commands:
-                return front.run(uvicorn.Server(config), listening, commands, settings)
+                return front.run(Server(config), listening, commands, settings)
             roots = [package.root for package in packages.values()]
             return _run(config, listening, settings, roots)
     except KeyboardInterrupt:
@@ -90,43 +97,92 @@ def serve(
         log.info("stopped")
 
 
-class Workers(Multiprocess):
-    """uvicorn's supervisor, told at once when a worker dies while it is asked for its health."""
-
-    def keep_subprocess_alive(self) -> None:
-        # With our copy of the worker's end closed, the pipe ends with the worker. Else the question
-        # is waited for until the health check times out.
-        for process in self.processes:
-            process.child_conn.close()
-            if process.exitcode not in (None, LOAD_FAILED):
-                log.warning("worker %s ended (%s); starting another", process.pid, process.exitcode)
-        super().keep_subprocess_alive()
-
-    def terminate_all(self) -> None:
-        # Nobody accepts any more, so nobody shall wait to be accepted.
-        for listening in self.sockets:
-            listening.close()
-        super().terminate_all()
-
-
 def _run(
     config: uvicorn.Config, listening: socket.socket, settings: Settings, roots: Sequence[Path]
 ) -> int:
     if settings.reload:
         from engineroom.tools.reload import Reloader, Sources
 
-        reloader = Reloader(config, uvicorn.Server(config).run, [listening])
+        reloader = Reloader(config, Server(config).run, [listening])
         reloader.sources = Sources(roots)
         listening.listen()  # a request that comes before the process waits for it
         reloader.run()
         return 0
     if settings.workers > 1:
-        supervisor = Workers(config, sockets=[listening])
-        supervisor.run()
-        failed = any(process.exitcode == LOAD_FAILED for process in supervisor.processes)
-        return LOAD_FAILED if failed else 0
-    uvicorn.Server(config).run(sockets=[listening])
+        return Supervisor(_work, listening, settings).run()
+    Server(config).run([listening])
     return 0
+
+
+def _work(seat: Seat, listening: socket.socket) -> None:
+    """A worker, from the start of its process to its end."""
+    global _seat
+    _seat = seat
+    # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all
+    Server(_config(Settings.read())).run([listening])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a watch over its models, and without a request lost at its end."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._listening = sockets or []
+        await super().startup([each.dup() for each in self._listening])
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            _stop_when_failed()
+            if _seat is not None:
+                _seat.tell(_is_ready())
+                await self._accept(_is_ready() or _seat.up == 0)
+        return await super().on_tick(counter)
+
+    async def _accept(self, wanted: bool) -> None:
+        """Take new connections, or leave them to the other workers.
+
+        A worker that is stuck refuses quickly, and would draw the most requests.
+        """
+        if not wanted:
+            for server in self.servers:
+                server.close()
+            self.servers = []
+        elif not self.servers:
+            loop = asyncio.get_running_loop()
+            self.servers = [
+                await loop.create_server(
+                    self._protocol, sock=each.dup(), backlog=self.config.backlog
+                )
+                for each in self._listening
+            ]
+
+    async def _empty(self, listening: socket.socket) -> None:
+        """Take those whose connection has been made and not accepted: they would get a reset."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        with contextlib.suppress(OSError):  # BlockingIOError: that was the last
+            while True:
+                await loop.connect_accepted_socket(self._protocol, listening.accept()[0])
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what listens; give clients the time to learn with an answer that theirs ends."""
+        await self._accept(False)
+        for each in self._listening:
+            await self._empty(each)
+            each.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        for connection in state.connections:
+            if isinstance(connection, Protocol) and connection.cycle is not None:
+                connection.cycle.default_headers = state.default_headers
+        limit = time.monotonic() + LAST_CALL_S
+        while state.connections and time.monotonic() < limit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
 
 def _config(settings: Settings) -> uvicorn.Config:
@@ -144,10 +200,6 @@ def _config(settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
-        # A worker that imports a large framework may hold the GIL for seconds.
-        timeout_worker_healthcheck=30,
-        callback_notify=_stop_when_failed,
-        timeout_notify=0,
     )
 
 
@@ -155,6 +207,7 @@ def app() -> ASGIApp:
     """The app of this process, from its environment: what every worker calls at its start."""
     settings = Settings.read()
     configure(settings)
+    faulthandler.enable(file=2)  # the line of the script in which an engine crashes
     # Scripts log with print, and a file or a pipe would keep that back.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
@@ -177,7 +230,7 @@ def prepared_hosts(paths: Sequence[tuple[str, Path]], settings: Settings) -> lis
     Raises:
         LoadError: no engine for one of the packages, or no device.
     """
-    place = settle(settings, os.environ.get(SCRATCH))
+    place = settle(settings, _seat.number if _seat else 0)
     # One of several workers takes connections only when it is ready; a single one says so itself.
     in_background = settings.workers == 1 or settings.reload
     _hosts[:] = make_hosts(open_packages(paths, settings), settings, place, in_background)
@@ -199,10 +252,14 @@ class Served(Application):
         except LoadError as error:
             behind.tell(str(error))
             # The supervisor replaces a worker that ends so, and gives up where a load has failed.
-            leave(ENGINE_ENDED if isinstance(error, EngineEndError) else LOAD_FAILED)
-        if any(isinstance(host.model.error, EngineEndError) for host in _hosts):
-            leave(ENGINE_ENDED)
+            leave(error.exit_code)
+        for host in _hosts:
+            if isinstance(host.model.error, EngineEndError):
+                leave(host.model.error.exit_code)
         threading.Thread(target=_leave_soon, daemon=True).start()
+
+    def _workers(self) -> dict[str, Any]:
+        return {"workers": {"ready": _seat.up, "of": _seat.of}} if _seat else {}
 
 
 def leave(code: int) -> None:
@@ -222,8 +279,12 @@ def _leave_soon() -> None:
     leave(0)
 
 
-async def _stop_when_failed() -> None:
-    """Called by uvicorn once a second: a server whose model failed has nothing to serve.
+def _is_ready() -> bool:
+    return all(host.is_ready for host in _hosts)
+
+
+def _stop_when_failed() -> None:
+    """Called once a second: a server whose model failed has nothing to serve.
 
     Except that one which reloads tells why until the package is mended.
     """
@@ -231,7 +292,8 @@ async def _stop_when_failed() -> None:
     if supervisor is not None and not supervisor.is_alive():
         signal.raise_signal(signal.SIGTERM)  # nobody is left to stop or replace this worker
     for host in _hosts:
-        host.model.check_engine()
+        if not host.settings.reload:
+            host.give_up_after(_seat.hang_s if _seat else host.settings.hang_limit_s)
     failed = [host.model.error for host in _hosts if host.model.state is State.FAILED]
     if any(isinstance(error, EngineEndError) for error in failed):
         signal.raise_signal(signal.SIGTERM)  # those who wait get their answers first

