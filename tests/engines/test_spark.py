@@ -660,7 +660,7 @@ class TestServer:
         server.wait_for_line(r"(?s)is ready.*is ready", 60)
         killed, lives = javas_of(server)
         os.kill(killed, signal.SIGKILL)
-        server.wait_for_line(r"ended \(1\); starting another", 20)
+        server.wait_for_line(r"ended \(exit code 1\); starting another", 20)
         server.wait_for_line(r"(?s)at work.*at work.*at work", 90)
         (replacement,) = set(javas_of(server)) - {killed, lives}
         os.kill(replacement, signal.SIGKILL)

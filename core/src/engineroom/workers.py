@@ -171,14 +171,16 @@ class Supervisor:
     def run(self) -> int:
         """Return at a signal, or when no worker can be loaded: the exit code."""
         with _woken_by_signals() as signals:
-            while self._code is None:
-                self._look()
-                for place in self.places:
-                    self._look_after(place)
-                self._renew()
-                self._up[0] = sum(worker.is_ready for worker in self._workers())
-                self._heed(_signals_from(signals, self._workers()))
-            self._stop(signals)
+            try:
+                while self._code is None:
+                    self._look()
+                    for place in self.places:
+                        self._look_after(place)
+                    self._renew()
+                    self._up[0] = sum(worker.is_ready for worker in self._workers())
+                    self._heed(_signals_from(signals, self._workers()))
+            finally:  # whatever goes wrong here, no worker stays behind
+                self._stop(signals)
         return self._code
 
     def _look(self) -> None:
