@@ -19,6 +19,8 @@ from engineroom.settings import ENV_PREFIX
 
 FRONT = f"{ENV_PREFIX}FRONT"
 REASON = ".reason"
+END_S = 10.0
+"""How long a child may take to end: its requests were answered before, or nobody waits for them."""
 
 
 def is_behind() -> bool:
@@ -41,7 +43,7 @@ def tell(reason: str) -> None:
             Path(_front()[1] + REASON).write_text(reason)
 
 
-def end_with_front(drain_s: float) -> None:
+def end_with_front() -> None:
     """Stop this process when the front has ended, however that came."""
     # ``python -m`` has put the front's working directory here, which no script asked for.
     if sys.path[0] == os.getcwd():
@@ -50,7 +52,7 @@ def end_with_front(drain_s: float) -> None:
     def watch() -> None:
         os.read(_front()[0], 1)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(drain_s + 5)
+        time.sleep(END_S)
         os._exit(1)
 
     threading.Thread(target=watch, name="engineroom-front", daemon=True).start()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engineroom import __version__
-from engineroom.behind import FRONT, REASON
+from engineroom.behind import END_S, FRONT, REASON
 from engineroom.errors import LOAD_FAILED, NotReadyError, SettingError
 from engineroom.package import Package
 from engineroom.relay import Exchange, Pool
@@ -26,8 +26,6 @@ log = logging.getLogger("engineroom")
 
 ASK_S = 5.0
 """How long a process may take to say how it is, unless who asks is in a hurry."""
-END_S = 5.0
-"""How long it may take to end once it has drained."""
 LONGEST_PAUSE_S = 30.0
 HEALTHY_S = 60.0
 """What lived this long is started again at once, whatever came before."""
@@ -79,15 +77,15 @@ class Process:
         limit = time.monotonic() + drain_s
         while self.pool.is_busy and time.monotonic() < limit:
             await asyncio.sleep(0.05)
-        await self.stop(drain_s)
+        await self.stop()
 
-    async def stop(self, drain_s: float) -> None:
-        """Let it finish what it has, and end."""
+    async def stop(self) -> None:
+        """End it, when nobody waits for it any more."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
             self.pool.close_idle()
             try:
-                await asyncio.wait_for(self.process.wait(), drain_s + END_S)
+                await asyncio.wait_for(self.process.wait(), END_S)
             except asyncio.TimeoutError:
                 self.process.kill()
                 await self.process.wait()
@@ -218,17 +216,16 @@ class Child:
             return log.error("%s: %s cannot be run: %s", self.name, self._command[0], error)
         if not await new.becomes_ready(self.settings.load_timeout_s):
             log.error("%s: the new process is not ready; the old one stays", self.name)
-            return await new.stop(0)
+            return await new.stop()
         old, self.process = self.process, new
         log.info("%s: a new process has taken over", self.name)
         if old is not None:
             await old.retire(self.settings.drain_s)
 
     async def stop(self) -> None:
-        """End its processes, after what they are at."""
+        """End its processes, when nobody waits for them any more."""
         self._is_stopping = True
-        drain_s = self.settings.drain_s
-        await asyncio.gather(*(process.stop(drain_s) for process in list(self._processes)))
+        await asyncio.gather(*(process.stop() for process in list(self._processes)))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

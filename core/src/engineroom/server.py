@@ -69,7 +69,7 @@ def serve(
     os.environ.update(settings.environment())
     os.environ[PATHS] = json.dumps([(name, str(path.resolve())) for name, path in paths])
     if behind.is_behind():
-        behind.end_with_front(settings.drain_s)
+        behind.end_with_front()
         listening = behind.listen()
     else:
         listening = _listen(settings.host, settings.port)
