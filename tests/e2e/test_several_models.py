@@ -84,12 +84,6 @@ def serve(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_package_with_a_script_needs_a_server_of_its_own(services):
-    result = serve(services / "plain", services / "echo")
-    assert result.returncode == 3
-    assert re.search(r"customize_service.py: .* needs a server of its own", result.stderr)
-
-
 def test_two_packages_of_one_name_are_refused_with_the_way_out(services):
     result = serve(services / "plain", services / "plain")
     assert result.returncode == 2
@@ -121,7 +115,7 @@ def test_an_app_may_serve_several_too(services):
 
 
 def test_an_app_refuses_what_the_command_line_refuses(services):
-    with pytest.raises(PackageError, match="needs a server of its own"):
+    with pytest.raises(PackageError, match="a script owns its process"):
         create_app({"a": services / "plain", "b": services / "echo"})
     with pytest.raises(SettingError, match="is for one package"):
         create_app({"a": services / "plain", "b": services / "plain"}, name="c")

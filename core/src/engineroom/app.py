@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,16 @@ def create_app(
     return Application(make_hosts(packages, chosen))
 
 
-class Application(Starlette):
+class Site(Starlette):
     """The routes of all models. Predictions get past the routing, which costs as much as they do.
 
     Only at the app's own root and without middleware of others; elsewhere they are a route, too.
     """
 
-    def __init__(self, hosts: Sequence[Host]) -> None:
-        self.hosts, self.settings = hosts, hosts[0].settings
-        self.predicts = _predictions(hosts)
+    def __init__(self, models: Mapping[str, Mapping[str, ASGIApp]], settings: Settings) -> None:
+        """``models``: by the name of each, the endpoint of each of its urls."""
+        self.names, self.settings = list(models), settings
+        self.predicts = _predictions(models)
         super().__init__(
             routes=[
                 *(Route(url, end, methods=["POST"]) for url, end in self.predicts.items()),
@@ -77,8 +79,67 @@ class Application(Starlette):
         scope[START] = time.monotonic()
         app: ASGIApp = super().__call__
         if scope["type"] == "http" and scope["method"] == "POST" and not self.user_middleware:
-            app = self.predicts.get(scope["path"], app)
+            app = self.endpoint_at(scope["path"]) or app
         await app(scope, receive, send)
+
+    def endpoint_at(self, path: str) -> ASGIApp | None:
+        """What answers a POST to ``path``."""
+        return self.predicts.get(path)
+
+    def _lifespan(self, _app: Starlette) -> AbstractAsyncContextManager[None]:
+        """Start and stop of what answers."""
+        raise NotImplementedError
+
+    async def _states(self) -> list[tuple[bool, dict[str, Any]]]:
+        """Of each model, whether it would take a request now, and what there is to say of it."""
+        raise NotImplementedError
+
+    async def _abouts(self) -> list[dict[str, Any]]:
+        """What each model is."""
+        raise NotImplementedError
+
+    def _workers(self) -> dict[str, Any]:
+        """How many processes share the work, where there are others."""
+        return {}
+
+    async def _live(self, _request: Request) -> Response:
+        return JSONResponse({"status": "OK"})
+
+    async def _ready(self, _request: Request) -> Response:
+        states = await self._states()
+        ready = sum(is_ready for is_ready, _ in states)
+        body: dict[str, Any] = {"status": "OK" if ready == len(states) else "unavailable"}
+        if len(states) == 1:
+            body |= states[0][1]
+        else:
+            body |= {"ready": ready, "of": len(states), "models": [state for _, state in states]}
+        body |= self._workers()
+        if ready == len(states):
+            return JSONResponse(body)
+        return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
+
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"models": await self._abouts()})
+
+    async def _no_route(self, request: Request, error: Exception) -> Response:
+        path, method = request.url.path, request.method
+        names = ", ".join(map(url_of, self.names))
+        known: NotFoundError | MethodNotAllowedError = NotFoundError(
+            f"nothing is at {path}; POST to / or {names} to predict, GET /health/ready for the "
+            "state, GET /v1/models for what is served"
+        )
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            allow = (error.headers or {}).get("Allow", "")
+            known = MethodNotAllowedError(f"{path} takes {allow}, not {method}", allow)
+        return error_response(known, request.scope, self.settings)
+
+
+class Application(Site):
+    """Models in this process."""
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self.hosts = hosts
+        super().__init__({h.model.name: _endpoints(h) for h in hosts}, hosts[0].settings)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -101,55 +162,32 @@ class Application(Starlette):
             for host in self.hosts:
                 host.look()
 
-    def _workers(self) -> dict[str, Any]:
-        """How many processes share the work, where there are others."""
-        return {}
-
-    async def _live(self, _request: Request) -> Response:
-        return JSONResponse({"status": "OK"})
-
-    async def _ready(self, _request: Request) -> Response:
+    async def _ready(self, request: Request) -> Response:
         first = self.hosts[0]
         if len(self.hosts) == 1 and first.is_ready and first.model.has_own_health:
             said, code = await anyio.to_thread.run_sync(first.model.health)
             return Response(encode_response(said), code, media_type="application/json")
-        states = [_state(host) for host in self.hosts]
-        ready = sum(host.is_ready for host in self.hosts)
-        status = "OK" if ready == len(states) else "unavailable"
-        body: dict[str, Any] = {"status": status}
-        if len(states) == 1:
-            body |= states[0]
-        else:
-            body |= {"ready": ready, "of": len(states), "models": states}
-        body |= self._workers()
-        if status == "OK":
-            return JSONResponse(body)
-        return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
+        return await super()._ready(request)
 
-    async def _models(self, _request: Request) -> Response:
-        return JSONResponse({"models": [_about(host) for host in self.hosts]})
+    async def _states(self) -> list[tuple[bool, dict[str, Any]]]:
+        return [(host.is_ready, _state(host)) for host in self.hosts]
 
-    async def _no_route(self, request: Request, error: Exception) -> Response:
-        path, method = request.url.path, request.method
-        names = ", ".join(INFERS + in_url(host.model.name) for host in self.hosts)
-        known: NotFoundError | MethodNotAllowedError = NotFoundError(
-            f"nothing is at {path}; POST to / or {names} to predict, GET /health/ready for the "
-            "state, GET /v1/models for what is served"
-        )
-        if isinstance(error, HTTPException) and error.status_code == 405:
-            allow = (error.headers or {}).get("Allow", "")
-            known = MethodNotAllowedError(f"{path} takes {allow}, not {method}", allow)
-        return error_response(known, request.scope, self.settings)
+    async def _abouts(self) -> list[dict[str, Any]]:
+        return [_about(host) for host in self.hosts]
 
 
-def _predictions(hosts: Sequence[Host]) -> dict[str, Predict]:
+def url_of(name: str) -> str:
+    """Where the model of this name is."""
+    return INFERS + in_url(name)
+
+
+def _predictions(models: Mapping[str, Mapping[str, ASGIApp]]) -> dict[str, ASGIApp]:
     """The endpoint of each path. The first model is also at the root."""
-    paths: dict[str, Predict] = {}
-    for host in hosts:
-        predicts, base = _endpoints(host), INFERS + in_url(host.model.name)
-        own = {base: predicts["/"], **{base + url: end for url, end in predicts.items()}}
-        for path, predict in ({**predicts, **own} if host is hosts[0] else own).items():
-            paths.setdefault(path, predict)
+    paths: dict[str, ASGIApp] = {}
+    for i, (name, urls) in enumerate(models.items()):
+        own = {url_of(name): urls["/"], **{url_of(name) + url: end for url, end in urls.items()}}
+        for path, endpoint in (own if i else {**urls, **own}).items():
+            paths.setdefault(path, endpoint)
     return paths
 
 
@@ -182,7 +220,7 @@ def _about(host: Host) -> dict[str, Any]:
 
     return {
         "name": model.name,
-        "url": INFERS + in_url(model.name),
+        "url": url_of(model.name),
         "engine": model.engine.name,
         "device": model.device or None,
         "state": model.state.value,

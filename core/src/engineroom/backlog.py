@@ -72,6 +72,11 @@ class Job:
         self.started_at: float | None = None
         self.waiting = True
 
+    @property
+    def doing(self) -> str:
+        """What the request is at, in words."""
+        return "waiting in the queue" if self.waiting else "running"
+
 
 class Backlog:
     """Jobs in the order of their arrival, no more than ``limit``."""

@@ -96,6 +96,17 @@ def _named_path(
     return pairs
 
 
+def _interpreters(
+    _ctx: click.Context, _parameter: click.Parameter, values: Sequence[str]
+) -> dict[str, Path]:
+    """``NAME=PYTHON``, as often as needed."""
+    pairs = [value.partition("=") for value in values]
+    for name, _, python in pairs:
+        if not (name and python):
+            raise click.BadParameter(f"{name!r}: write NAME=PYTHON, such as a=venv/bin/python")
+    return {name: Path(python) for name, _, python in pairs}
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="engineroom")
 def main() -> None:
@@ -122,16 +133,24 @@ def _request(fields: Sequence[str], data: str | None) -> dict[str, Any] | bytes:
     epilog=f"Every option is also an environment variable, such as {env_name('timeout_s')}."
 )
 @click.argument("paths", metavar="[NAME=]PATH...", nargs=-1, required=True, callback=_named_path)
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="NAME=PYTHON",
+    callback=_interpreters,
+    help="Of several packages, serve this one with the interpreter of another environment.",
+)
 @_settings("serve")
-def serve(paths: list[tuple[str, Path]], **options: Any) -> None:
+def serve(paths: list[tuple[str, Path]], pythons: dict[str, Path], **options: Any) -> None:
     """Serve the package at PATH (its folder, its model/ folder, or a model file).
 
-    Several packages, if none has a script, each answer at /v1/infers/NAME, and the first one also
-    at /. Without NAME= a package has its folder's name.
+    Several packages each answer at /v1/infers/NAME, and the first one also at /. Without NAME= a
+    package has its folder's name. If one of them has a script, each has a process of its own.
     """
     from engineroom.server import serve as run
 
-    sys.exit(run(paths, _given(options)))
+    sys.exit(run(paths, _given(options), pythons))
 
 
 @main.command()

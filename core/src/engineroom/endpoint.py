@@ -10,8 +10,8 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -35,19 +35,35 @@ from engineroom.responses import (
     request_id_of,
     server_timing,
 )
-from engineroom.runner import Runner
+from engineroom.settings import Settings
 
 TIMEOUT = b"x-request-timeout"
 WATCH_AFTER_S = 0.05
 """A client is watched for leaving once it has waited this long; watching costs a task."""
 
 
-class Predict:
-    """Answers one POST with the model of ``host``."""
+class Awaited(Protocol):
+    """What a request waits for once its body is here."""
 
-    def __init__(self, host: Host, decode: Callable[[str, bytes, bytes], Any]) -> None:
-        self.host, self.settings = host, host.settings
-        self.decode, self.words = decode, host.model.engine.words
+    future: asyncio.Future[Any]
+
+    @property
+    def doing(self) -> str: ...
+
+
+class Worker(Protocol):
+    """Who works on what is awaited."""
+
+    def cancel(self, job: Any, /) -> object: ...
+
+
+class Endpoint:
+    """Answers one POST: with a model, or with what another process says."""
+
+    words: Mapping[str, tuple[str, str]] = {}
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = Watch(receive, scope[START], self.settings.timeout_s)
@@ -57,36 +73,31 @@ class Predict:
             if head.timeout_s is not None:
                 watch.shorten(head.timeout_s)
             job = await self._submit(scope, head, watch)
-            answer: Answer = await watch.wait(job)
+            answer = await watch.wait(job)
         except Exception as error:
-            failed = error_response(_known(error), scope, self.settings, self.words)
+            failed = error_response(self._known(error), scope, self.settings, self.words)
             await failed(scope, receive, send)
             return
         finally:
             watch.end()
-        steps = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
-        if self.settings.access_log:
-            log_access(scope, 200, steps, answer.batch_size)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(answer.body)),
-            (b"server-timing", server_timing(steps, answer.batch_size)),
-            (b"x-request-id", request_id_of(scope).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await self._reply(scope, send, job, answer)
 
-    async def _submit(self, scope: Scope, head: Head, watch: Watch) -> Job:
-        runner = await self.host.ready_runner(watch.timeout_s)
-        runner.check_room()
-        body = await self._body(head.length, watch)
-        scope[UNREAD] = False
-        data = self.decode(head.content_type, body, scope["query_string"])
-        watch.runner = runner
-        return runner.submit(data, watch.deadline)
+    async def _submit(self, scope: Scope, head: Head, watch: Watch) -> Any:
+        """Read the body and begin; what is then :class:`Awaited`."""
+        raise NotImplementedError
 
-    async def _body(self, declared: int, watch: Watch) -> bytes:
-        """The whole body.
+    async def _reply(self, scope: Scope, send: Send, job: Any, answer: Any) -> None:
+        raise NotImplementedError
+
+    def _known(self, error: Exception) -> RequestError:
+        if isinstance(error, RequestError):
+            return error
+        bug = UnexpectedError(f"{type(error).__name__} in the server: {error}")
+        bug.__cause__ = error
+        return bug
+
+    async def _body(self, declared: int, watch: Watch) -> list[bytes]:
+        """The whole body, in parts.
 
         Raises:
             BodyTooLargeError: declared or counted, before more than the limit is held.
@@ -108,7 +119,38 @@ class Predict:
                 raise _too_large(limit, "more")
             chunks.append(chunk)
             more = message.get("more_body", False)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return chunks
+
+
+class Predict(Endpoint):
+    """Answers with the model of ``host``."""
+
+    def __init__(self, host: Host, decode: Callable[[str, bytes, bytes], Any]) -> None:
+        super().__init__(host.settings)
+        self.host, self.decode, self.words = host, decode, host.model.engine.words
+
+    async def _submit(self, scope: Scope, head: Head, watch: Watch) -> Job:
+        runner = await self.host.ready_runner(watch.timeout_s)
+        runner.check_room()
+        chunks = await self._body(head.length, watch)
+        scope[UNREAD] = False
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = self.decode(head.content_type, body, scope["query_string"])
+        watch.worker = runner
+        return runner.submit(data, watch.deadline)
+
+    async def _reply(self, scope: Scope, send: Send, job: Job, answer: Answer) -> None:
+        steps = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
+        if self.settings.access_log:
+            log_access(scope, 200, steps, answer.batch_size)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"server-timing", server_timing(steps, answer.batch_size)),
+            (b"x-request-id", request_id_of(scope).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
 
 class Head:
@@ -154,8 +196,8 @@ class Watch:
     def __init__(self, receive: Receive, start: float, timeout_s: float) -> None:
         self._receive, self._start = receive, start
         self.deadline, self.timeout_s = start + timeout_s, timeout_s
-        self.runner: Runner | None = None
-        self._job: Job | None = None
+        self.worker: Worker | None = None
+        self._job: Awaited | None = None
         self._reading: asyncio.Task[Any] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._late = False
@@ -182,7 +224,7 @@ class Watch:
                 left if self._leaving else min(WATCH_AFTER_S, left), self._look
             )
         elif self._job is not None:
-            doing = "waiting in the queue" if self._job.waiting else "running"
+            doing = self._job.doing
             message = f"no answer within {self.timeout_s:g} s; the request was {doing}"
             self._give_up(self._job, DeadlineError(message))
         elif self._reading is not None:
@@ -191,16 +233,16 @@ class Watch:
         else:  # waiting for a model that loads; the body has its turn next
             self._timer = self._loop.call_later(WATCH_AFTER_S, self._look)
 
-    async def _until_disconnect(self, job: Job) -> None:
+    async def _until_disconnect(self, job: Awaited) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._give_up(job, ClientLeftError("the client left before its answer"))
 
-    def _give_up(self, job: Job, error: RequestError) -> None:
+    def _give_up(self, job: Awaited, error: RequestError) -> None:
         if not job.future.done():
             job.future.set_exception(error)
-        if self.runner is not None:
-            self.runner.cancel(job)
+        if self.worker is not None:
+            self.worker.cancel(job)
 
     async def receive(self, so_far: int) -> Message:
         """The next part of the body.
@@ -223,7 +265,7 @@ class Watch:
         finally:
             self._reading = None
 
-    async def wait(self, job: Job) -> Any:
+    async def wait(self, job: Awaited) -> Any:
         """The answer to ``job``.
 
         Raises:
@@ -234,8 +276,8 @@ class Watch:
         try:
             return await job.future
         except asyncio.CancelledError:  # the server stops
-            if self.runner is not None:
-                self.runner.cancel(job)
+            if self.worker is not None:
+                self.worker.cancel(job)
             raise
 
     def end(self) -> None:
@@ -243,14 +285,6 @@ class Watch:
         self._timer.cancel()
         if self._leaving is not None:
             self._leaving.cancel()
-
-
-def _known(error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    bug = UnexpectedError(f"{type(error).__name__} in the server: {error}")
-    bug.__cause__ = error
-    return bug
 
 
 def _too_large(limit: int, got: str) -> BodyTooLargeError:

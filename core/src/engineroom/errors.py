@@ -273,6 +273,14 @@ class NotReadyError(BusyError):
     code = "not_ready"
 
 
+class ProcessEndError(RequestError):
+    """The process that had the request ended: killed, or by a fault of its engine."""
+
+    code = "process_ended"
+    status = 502
+    erno, text = BusyError.erno, BusyError.text
+
+
 class DeadlineError(RequestError):
     """No answer within ``timeout_s``, the time in the queue included."""
 

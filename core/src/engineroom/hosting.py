@@ -62,7 +62,7 @@ def open_packages(paths: Sequence[tuple[str, Path]], settings: Settings) -> dict
     ``paths`` are names and places; without a name a package says itself what it is called.
 
     Raises:
-        PackageError: one of them is none, or has a script and is not alone.
+        PackageError: one of them is none.
         SettingError: one name for several packages.
     """
     if len(paths) > 1 and settings.name:
@@ -73,11 +73,6 @@ def open_packages(paths: Sequence[tuple[str, Path]], settings: Settings) -> dict
         name = given or settings.name or package.name
         if in_url(name) in map(in_url, opened):
             raise SettingError(f"two packages are called {in_url(name)!r}; write NAME=PATH")
-        if package.script and len(paths) > 1:
-            raise PackageError(
-                f"{package.script}: a package with a script needs a server of its own, since a "
-                f"script owns its process; serve {name!r} alone, on another port"
-            )
         opened[name] = package
     return opened
 
@@ -91,8 +86,15 @@ def make_hosts(
     """A host for each package; the arguments are those of :class:`Model` and :class:`Host`.
 
     Raises:
+        PackageError: one of several has a script.
         LoadError: no engine for one of the packages.
     """
+    for name, package in packages.items():
+        if package.script and len(packages) > 1:
+            raise PackageError(
+                f"{package.script}: a script owns its process, so {name!r} needs an app of its "
+                "own; `engineroom serve` gives each package a process, and all of them one port"
+            )
     registry = Registry(settings)
     return [
         Host(Model(package, settings, registry, own_process, name), in_background)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
+from engineroom.behind import is_behind
 from engineroom.settings import Settings
 
 FIELDS = "fields"
@@ -21,6 +22,9 @@ FIELDS = "fields"
 class JSONFormatter(logging.Formatter):
     """A JSON object a line: time, level, logger, message, and what the record adds."""
 
+    model = ""
+    """Whose process this is, where several share the log."""
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -28,6 +32,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **({"model": self.model} if self.model else {}),
             **getattr(record, FIELDS, {}),
         }
         if record.exc_info:
@@ -47,11 +52,16 @@ def configure(settings: Settings, quiet: bool = False) -> None:
     global _is_configured
     _is_configured = True
     handler = logging.StreamHandler(standard_error())
+    model = settings.name if is_behind() and settings.name else ""
     if settings.log_format == "json":
-        handler.setFormatter(JSONFormatter())
+        form = JSONFormatter()
+        form.model = model
+        handler.setFormatter(form)
     else:
-        form = "%(asctime)s %(levelname)-7s %(message)s"
-        handler.setFormatter(logging.Formatter(form, datefmt="%H:%M:%S"))
+        label = f"[{model}] ".replace("%", "%%") if model else ""
+        handler.setFormatter(
+            logging.Formatter(f"%(asctime)s %(levelname)-7s {label}%(message)s", "%H:%M:%S")
+        )
     quiet = quiet and not settings.trace_hooks
     level = logging.WARNING if quiet else logging.DEBUG if settings.debug else logging.INFO
     # uvicorn's own start and stop lines say less than ours.

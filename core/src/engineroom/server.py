@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from engineroom import behind, children, front
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
 from engineroom.errors import LOAD_FAILED, EngineEndError, LoadError, SettingError
@@ -49,28 +50,44 @@ _seat: Seat | None = None
 """This process's, if it is one of several workers."""
 
 
-def serve(paths: Sequence[tuple[str, Path]], settings: Settings) -> int:
+def serve(
+    paths: Sequence[tuple[str, Path]], settings: Settings, pythons: Mapping[str, Path]
+) -> int:
     """Serve the packages at ``paths``, with their names or "", until a signal; the exit code.
+
+    ``pythons``: by the name of a package, the interpreter that is to serve it.
 
     Raises:
         LoadError: no package there.
-        SettingError: an address that cannot be listened on, devices that do not fit the workers.
+        SettingError: an address that cannot be listened on, devices that do not fit the workers,
+            an interpreter that cannot serve.
     """
     configure(settings)
     packages = open_packages(paths, settings)
+    commands = children.commands(paths, packages, pythons)
     listed_devices(settings)
     os.environ.update(settings.environment())
     os.environ[PATHS] = json.dumps([(name, str(path.resolve())) for name, path in paths])
-    listening = _listen(settings.host, settings.port)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
+    if behind.is_behind():
+        behind.end_with_front()
+        listening = behind.listen()
+    else:
+        listening = _listen(settings.host, settings.port)
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
     config = _config(settings)
     # uvicorn raises the signal that stopped it once more; the exit code should still be 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with tempfile.TemporaryDirectory("", "engineroom-", ignore_cleanup_errors=True) as scratch:
+        # That of a child is in the front's: what is killed leaves nothing.
+        above = os.environ.get(SCRATCH) if behind.is_behind() else None
+        with tempfile.TemporaryDirectory(
+            "", "engineroom-", above, ignore_cleanup_errors=True
+        ) as scratch:
             os.environ[SCRATCH] = scratch
+            if commands:
+                return front.run(Server(config), listening, commands, settings)
             roots = [package.root for package in packages.values()]
             return _run(config, listening, settings, roots)
     except KeyboardInterrupt:
@@ -179,6 +196,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=not behind.is_behind(),  # there the front's is enough
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
@@ -202,6 +220,7 @@ def app() -> ASGIApp:
         return Served(prepared_hosts(paths, settings))
     except LoadError as error:
         log.error("%s", error)
+        behind.tell(str(error))
         sys.exit(LOAD_FAILED)
 
 
@@ -231,6 +250,7 @@ class Served(Application):
                     signal.signal(sign, handler)
                 yield
         except LoadError as error:
+            behind.tell(str(error))
             # The supervisor replaces a worker that ends so, and gives up where a load has failed.
             leave(error.exit_code)
         for host in _hosts:
@@ -278,6 +298,7 @@ def _stop_when_failed() -> None:
     if any(isinstance(error, EngineEndError) for error in failed):
         signal.raise_signal(signal.SIGTERM)  # those who wait get their answers first
     elif failed and not _hosts[0].settings.reload:
+        behind.tell(str(failed[0]))
         leave(LOAD_FAILED)
 
 
