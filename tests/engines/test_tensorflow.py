@@ -501,7 +501,7 @@ def test_what_tensorflow_1_had_and_nobody_has_is_an_attribute_error(scripted):
     with pytest.raises(RequestError, match=words):
         load(scripted(asking("tf.contrib")))({"a": 1})
     with pytest.raises(ScriptError, match="'tensorflow.contrib' does not exist.*nothing stands in"):
-        load(scripted("import tensorflow.contrib.slim\n" + asking("1")))
+        load(scripted("import tensorflow.contrib.slim as slim\n" + asking("slim")))
 
 
 def test_without_lent_names_a_script_gets_what_the_library_has(scripted):
@@ -601,6 +601,54 @@ def test_the_sessions_of_keras_s_backend_are_lent_under_each_of_its_names(packag
                 return K.get_session.__name__
     """
     assert load(package(script))({"a": 1}) == "Session"
+
+
+def test_names_of_keras_2_that_only_tf_keras_still_has_are_lent(package):
+    script = """
+        from keras import backend as K
+        from keras.preprocessing.image import ImageDataGenerator
+        from keras.preprocessing.text import Tokenizer, tokenizer_from_json
+        from keras.utils import multi_gpu_model
+        from model_service.tfserving_model_service import TfServingBaseService
+        class S(TfServingBaseService):
+            def _inference(self, data):
+                K.set_learning_phase(0)
+                tokenizer = Tokenizer()
+                tokenizer.fit_on_texts(["b a a"])
+                tokenizer = tokenizer_from_json(tokenizer.to_json())
+                ImageDataGenerator(rescale=1)
+                decoded, _ = K.ctc_decode(data["scores"], [2])
+                return [
+                    tokenizer.texts_to_sequences(["a b"]),
+                    K.get_value(K.mean(K.constant([1, 3]))),
+                    K.get_value(decoded[0]),
+                    multi_gpu_model("model", gpus=2),
+                ]
+    """
+    scores = np.float32([[[0.9, 0.1, 0], [0, 0.9, 0.1]]])
+    texts, mean, decoded, model = load(package(script))({"scores": scores})
+    assert (texts, mean, decoded.tolist(), model) == ([[1, 2]], 2, [[0, 1]], "model")
+
+
+@pytest.mark.parametrize(("units", "classes"), [(3, [2, 2]), (1, [[1], [1]])])
+def test_methods_of_keras_2_models_are_lent(package, units, classes):
+    script = f"""
+        import numpy as np
+        from keras.models import Sequential
+        from keras.layers import Dense
+        from model_service.tfserving_model_service import TfServingBaseService
+        class S(TfServingBaseService):
+            def __init__(self, model_name, model_path):
+                start = lambda shape, dtype=None: np.arange(shape[-1]) + 1.0
+                self.model = Sequential([Dense({units}, bias_initializer=start)])
+                self.model.build((None, 2))
+                self.model._make_predict_function()
+            def _inference(self, data):
+                x = np.zeros((2, 2))
+                assert self.model.predict_proba(x).shape == (2, {units})
+                return self.model.predict_classes(x)
+    """
+    assert load(package(script))({"a": 1}).tolist() == classes
 
 
 def test_modules_in_which_keras_2_kept_its_layers_are_lent(package):

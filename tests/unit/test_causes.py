@@ -94,6 +94,11 @@ def test_a_module_that_was_never_imported_is_told_with_the_line_that_is_missing(
     assert "the script lacks the line: import shutil" in failure("shutil.copy('a', 'b')")
 
 
+def test_a_download_that_fails_is_told_with_how_to_do_without(failure):
+    words = failure("raise OSError('<urlopen error [Errno -2] Name or service not known>')")
+    assert "this machine could not: weights that the model file replaces need none" in words
+
+
 def test_a_relative_import_of_the_script_is_told_with_what_to_write(failure):
     assert "write the import without the dot" in failure("from . import labels")
 

@@ -1,6 +1,7 @@
 """What a person reads when an import of a script fails."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -19,7 +20,8 @@ def failure(package):
     def run(line, names=(), **files):
         groups = [{"installer": "pip", "packages": [{"package_name": name} for name in names]}]
         config = json.dumps({"dependencies": groups})
-        path = package(f"{HEAD}{line}\n{TAIL}", **{"config.json": config, **files})
+        used = f"used = {re.findall(r'[a-zA-Z_]+', line)}\n"
+        path = package(f"{HEAD}{line}\n{used}{TAIL}", **{"config.json": config, **files})
         with pytest.raises(ScriptError) as caught:
             load(path)
         place, _, words = str(caught.value).partition("customize_service.py:2: ")
@@ -196,3 +198,54 @@ def test_whatever_else_fails_is_told_as_it_is(failure):
     assert failure("1 / 0") == (
         "importing the script failed: ZeroDivisionError: division by zero; line: 1 / 0"
     )
+
+
+# --- what a file imports and does not use
+
+
+def test_a_name_that_a_library_has_lost_stops_nobody_who_does_not_use_it(package, caplog):
+    lines = "import numpy.contrib\nfrom json import (loads,\n    gone)\nx = loads('1')\n"
+    path = package(HEAD + lines + TAIL)
+    load(path)
+    assert f"{path}/model/customize_service.py:2: 'numpy.contrib' does not exist" in caplog.text
+    assert f"customize_service.py:4: 'json' of Python {sys.version.split()[0]} has no 'gone'; " in (
+        caplog.text
+    )
+    assert "passed over, since the file does not use it" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["import no_such_module", "from helpers import gone"])
+def test_a_module_that_is_not_there_at_all_does(package, line):
+    with pytest.raises(ScriptError, match=r"customize_service\.py:2: "):
+        load(package(f"{HEAD}{line}\n{TAIL}", **{"helpers.py": ""}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ("from numpy import gone\nx = gone", "gone"),
+        ("from numpy import gone as one\nx = [one()]", "gone"),
+        ("import numpy.contrib.slim\nx = numpy.contrib.slim", "numpy.contrib"),
+        ("from numpy import gone\n__all__ = ['gone']", "gone"),
+    ],
+)
+def test_nor_does_one_that_is_used(package, lines, name):
+    with pytest.raises(ScriptError, match=name):
+        load(package(f"{HEAD}{lines}\n{TAIL}"))
+
+
+def test_a_script_that_tries_an_import_itself_goes_its_own_way(package):
+    tried = "try:\n    from numpy import gone\nexcept ImportError:\n    old = False\n"
+    tail = "class S(OnnxServingBaseService):\n    def _inference(self, data): return old\n"
+    assert load(package(HEAD + tried + tail))({"a": 1}) is False
+
+
+def test_an_init_file_imports_for_others(package):
+    files = {"nets/__init__.py": "from numpy import gone"}
+    with pytest.raises(ScriptError, match="gone"):
+        load(package(f"{HEAD}import nets\n{TAIL}", **files))
+
+
+def test_without_lent_names_every_import_counts(package):
+    with pytest.raises(ScriptError, match="gone"):
+        load(package(f"{HEAD}from numpy import gone\n{TAIL}"), lent_names=False)

@@ -119,6 +119,11 @@ TABLE = "pd.DataFrame({'a': [1, 2], 'b': [3, 4]})"
             (1, 1),
         ),
         ("pd.read_csv(io.StringIO('a\\n1\\n2'), squeeze=True).tolist()", [1, 2]),
+        (f"{TABLE}.to_dict('record')", [{"a": 1, "b": 3}, {"a": 2, "b": 4}]),
+        (f"{TABLE}.to_dict('list')", {"a": [1, 2], "b": [3, 4]}),
+        (f"{TABLE}.applymap(lambda x: x * 2).values.tolist()", [[2, 6], [4, 8]]),
+        ("pd.Series(pd.to_datetime(['2019-08-01'])).dt.weekofyear.tolist()", [31]),
+        ("pd.to_datetime(['2019-08-01', '2020-01-01']).week.tolist()", [31, 1]),
     ],
 )
 def test_methods_of_old_pandas_are_lent(old, expression, value):
@@ -392,6 +397,19 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
 
 
 # --- names of other libraries
+
+
+@pytest.mark.parametrize(
+    ("imports", "expression", "value"),
+    [
+        ("scipy.integrate as it", "float(it.simps([0, 1, 4], [0, 1, 2]))", 8 / 3),
+        ("scipy.integrate as it", "it.cumtrapz([1, 1, 1]).tolist()", [1, 2]),
+        ("scipy.signal as signal", "signal.hann(3).tolist()", [0, 1, 0]),
+    ],
+)
+def test_what_scipy_renamed_or_moved_is_lent(old, imports, expression, value):
+    pytest.importorskip("scipy")
+    assert old(imports, expression)({"a": 1}) == pytest.approx(value)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # older numpy still has some

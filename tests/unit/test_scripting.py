@@ -198,7 +198,7 @@ def test_a_part_that_an_installed_library_no_longer_has_is_not_to_be_installed(p
     with pytest.raises(
         ScriptError, match=r"'numpy\.contrib' does not exist in the installed numpy"
     ):
-        load(package(PARENT + "import numpy.contrib\n"))
+        load(package(PARENT + "import numpy.contrib\nnumpy.contrib\n"))
 
 
 def test_exit_while_importing_is_a_failed_load(package):

@@ -34,6 +34,11 @@ KNOWN = {
         "the network is in nn.DataParallel, and the file was saved without: load it before"
     ),
     r"'tensorflow.*' has no attribute 'contrib'|No module named 'tensorflow\.contrib": CONTRIB,
+    r"<?urlopen error|Max retries exceeded with url|We couldn't connect to 'https://": (
+        "the script downloads something while it is loaded, and this machine could not: weights "
+        "that the model file replaces need none (pretrained=False, weights=None); put others into "
+        "the package, or where the library keeps its downloads"
+    ),
     r"relative import with no known parent package": (
         "the script is no part of a Python package: write the import without the dot"
     ),

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import shlex
 import sys
+import traceback
 
 from engineroom.dependencies import Dependency, command, declared
 from engineroom.distributions import (
@@ -17,6 +18,7 @@ from engineroom.distributions import (
     on_platform,
     published,
 )
+from engineroom.lending import asking
 from engineroom.package import Package
 from engineroom.parents import parent_of_type
 from engineroom.sources import not_python
@@ -38,6 +40,24 @@ def import_failure(error: BaseException, package: Package) -> str:
     elif isinstance(error, SyntaxError) and package.owns(error.filename or ""):
         words = not_python(error)
     return words or ""
+
+
+def pass_over(error: ImportError) -> None:
+    """Go on without a name that a file of a script imports and does not use, and say so.
+
+    Raises:
+        ImportError: it is not one that an installed library has lost.
+    """
+    stage, caller = asking(), sys._getframe(1)
+    library = sys.modules.get((error.name or "").partition(".")[0])
+    file = getattr(library, "__file__", None)  # the lent modules have none
+    # Of the package's own modules, one may be the module, and others may be where it failed.
+    files = [file or "", *(it.filename for it in traceback.extract_tb(error.__traceback__)[1:])]
+    if stage is None or file is None or any(map(stage.package.owns, files)):
+        raise error
+    words = import_failure(error, stage.package) or str(error)
+    place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    stage.warn(f"{place}: {words}; passed over, since the file does not use it")
 
 
 # --- a module that is not there

@@ -52,6 +52,8 @@ MOVED = {
     "sklearn.externals.joblib": "joblib",
     "sklearn.externals.six": "six",
     "sklearn.cross_validation": "sklearn.model_selection",
+    "sklearn.grid_search": "sklearn.model_selection",
+    "sklearn.datasets.samples_generator": "sklearn.datasets",
     "scipy.misc": "engineroom.lent.misc",  # which the last scipy to have it has left empty
     "xml.etree.cElementTree": "xml.etree.ElementTree",
     "sklearn.cluster.hierarchical": "sklearn.cluster._agglomerative",

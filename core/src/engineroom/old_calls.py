@@ -1,11 +1,14 @@
 """Calls in a package's code that its libraries took once: put into today's words as a file is read.
 
-Only what cannot be lent as a name, since it belongs to a type that nobody may change.
+Only what cannot be lent as a name, since it belongs to a type that nobody may change. And imports
+that only an old library had, where the file does nothing with them.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
+from collections.abc import Iterator
 
 from engineroom.lending import Stage
 
@@ -51,3 +54,41 @@ def _take_as_it_is(node: ast.Call, function: ast.Attribute, stage: Stage) -> Non
 
 def _is_named(node: ast.AST, *names: str) -> bool:
     return isinstance(node, ast.Name) and node.id in names
+
+
+OWN = ("__future__", None)
+"""What an import is from, if it is no library: None is the package itself, by a dot."""
+GUARD = """
+try:
+    pass
+except ImportError as _error:
+    __import__("engineroom.imports").imports.pass_over(_error)
+"""
+
+
+def guard_unused_imports(tree: ast.Module) -> None:
+    """Let ``imports.pass_over`` judge where a file cannot import a name that it does not use."""
+    used = {
+        word
+        for node in ast.walk(tree)
+        for kind, field in ((ast.Name, "id"), (ast.Attribute, "attr"), (ast.Constant, "value"))
+        if isinstance(node, kind) and isinstance(word := getattr(node, field), str)
+    }
+    tree.body = [statement for node in tree.body for statement in _guarded(node, used)]
+
+
+def _guarded(node: ast.stmt, used: set[str]) -> Iterator[ast.stmt]:
+    """An import as one statement for each name, those of no use guarded; others as they are."""
+    if not isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "module", "") in OWN:
+        yield node
+        return
+    for alias in node.names:
+        one: ast.stmt = copy.copy(node)
+        vars(one)["names"] = [alias]
+        if alias.name != "*" and (alias.asname or alias.name.rpartition(".")[2]) not in used:
+            guard = ast.parse(GUARD).body[0]
+            for inner in ast.walk(guard):
+                ast.copy_location(inner, alias)
+            vars(guard)["body"] = [one]
+            one = guard
+        yield one

@@ -55,6 +55,8 @@ READ_CSV = {
     "infer_datetime_format", "mangle_dupe_cols", "tupleize_cols", "verbose",
 }  # fmt: skip
 
+ORIENTS = ("dict", "list", "series", "split", "records", "index")
+
 
 def adapt_numpy(module: ModuleType, _stage: Stage) -> None:
     """``np.int`` and its like, and ``np.fromstring`` of bytes, gone since numpy 2.3."""
@@ -111,6 +113,11 @@ def adapt_pandas(module: ModuleType, _stage: Stage) -> None:
         if "method" not in inspect.signature(cls.fillna).parameters:
             lend_call(cls, "fillna", _fillna)
     lend_method(pd.DataFrame, "as_matrix", _as_matrix, "to_numpy()")
+    lend_method(pd.DataFrame, "applymap", lambda data, *a, **o: data.map(*a, **o), "map")
+    lend_call(pd.DataFrame, "to_dict", _to_dict)
+    for cls in (pd.DatetimeIndex, type(pd.Series(pd.DatetimeIndex([])).dt)):
+        for name in ("week", "weekofyear"):
+            lend_method(cls, name, _week, "isocalendar().week", is_property=True)
     lend_call(pd.DataFrame, "drop", _by_keyword("DataFrame.drop", 2, "axis"))
     lend_call(pd, "concat", _by_keyword("pd.concat", 1, "axis", "join"))
     lend_call(pd, "read_csv", _read_csv)
@@ -198,6 +205,18 @@ def _as_matrix(data: Any, columns: Any = None) -> Any:
     return (data if columns is None else data[columns]).to_numpy()
 
 
+def _week(dates: Any) -> Any:
+    return dates.isocalendar().week.astype("int64")
+
+
+def _to_dict(stage: Stage, original: Any, data: Any, orient: str = "dict", **options: Any) -> Any:
+    """``orient`` might be shortened until pandas 2.0."""
+    full = next((it for it in ORIENTS if it.startswith(orient)), orient)
+    if full != orient:
+        stage.note(f"to_dict({orient!r})", f"to_dict({full!r})")
+    return original(data, full, **options)
+
+
 def _append(
     pd: Any,
     data: Any,
@@ -275,6 +294,32 @@ def adapt_h5py(module: ModuleType, _stage: Stage) -> None:
     lend_method(h5py.Dataset, "value", lambda data: data[()], "data[()]", is_property=True)
 
 
+def adapt_integrate(module: ModuleType, _stage: Stage) -> None:
+    """``simps`` and its like, gone since scipy 1.14; arguments by place are now by name."""
+    scipy: Any = module
+
+    def simps(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1, even: Any = None) -> Any:  # noqa: ARG001
+        return scipy.simpson(y, x=x, dx=dx, axis=axis)
+
+    names: Names = {
+        "simps": (simps, "scipy.integrate.simpson"),
+        "trapz": (scipy.trapezoid, "scipy.integrate.trapezoid"),
+        "cumtrapz": (scipy.cumulative_trapezoid, "scipy.integrate.cumulative_trapezoid"),
+    }
+    lend(module, names.get)
+
+
+def adapt_signal(module: ModuleType, _stage: Stage) -> None:
+    """Windows, which scipy 1.13 left in ``scipy.signal.windows`` alone."""
+    windows: Any = module.windows
+
+    def find(name: str) -> tuple[Any, str] | None:
+        is_window = name in windows.__all__
+        return (getattr(windows, name), f"scipy.signal.windows.{name}") if is_window else None
+
+    lend(module, find)
+
+
 def adapt_scipy_misc(module: ModuleType, _stage: Stage) -> None:
     """Pictures, gone since scipy 1.3, and what has moved to ``scipy.special``."""
 
@@ -311,6 +356,8 @@ ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
     "PIL.ImageFont": adapt_pillow_font,
     "h5py": adapt_h5py,
     "scipy.misc": adapt_scipy_misc,
+    "scipy.integrate": adapt_integrate,
+    "scipy.signal": adapt_signal,
     "yaml": adapt_yaml,
     "base64": _base64,
     "collections": _lends(COLLECTIONS),

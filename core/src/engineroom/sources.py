@@ -19,7 +19,7 @@ from typing import Any
 
 from engineroom.errors import ScriptError
 from engineroom.lending import Stage
-from engineroom.old_calls import OldCalls
+from engineroom.old_calls import OldCalls, guard_unused_imports
 
 # Where the platform put packages; scripts have these paths in their code.
 # Source: ModelArts contract, "Loading environment".
@@ -91,6 +91,8 @@ def compiled(path: Path, stage: Stage) -> Any:
     tree = _tree(path)
     if stage.settings.lent_names:
         tree = OldCalls(stage).visit(tree)
+        if path.name != "__init__.py":  # whose names others use
+            guard_unused_imports(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = _here(node.value, f"{path}:{node.lineno}", stage)

@@ -1,7 +1,12 @@
-"""Model files of Keras 2, of which Keras 3 reads some: tf-keras reads all, where it is there."""
+"""Names of Keras 2 that Keras 3 lacks, or has for ``tf.keras`` only; and model files of Keras 2.
+
+Keras 3 reads some of those: tf-keras reads all, where it is there.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.machinery
 import os
 import re
@@ -9,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engineroom.lending import Stage, lend_call
+from engineroom.lending import Stage, lend, lend_call, lend_method
 from engineroom.package import Package
 
 SWITCH = "TF_USE_LEGACY_KERAS"
@@ -82,3 +87,49 @@ def _load_model(_stage: Stage, original: Any, filepath: Any, *args: Any, **optio
             f"{filepath} was written by Keras {version}, and Keras 3 cannot read it "
             f"({type(error).__name__}: {reason[:200]}); {advice}"
         ) from error
+
+
+# --- names
+
+
+def lend_names() -> None:
+    """For the namespaces of Keras, under each name of it: what scripts of Keras 2 find there."""
+    for keras in ("keras", "keras._tf_keras.keras", "tensorflow.keras", "tf_keras"):
+        for part in ("backend", "utils", "layers", "losses", "metrics", "preprocessing.image"):
+            if (module := sys.modules.get(f"{keras}.{part}")) is not None:
+                lend(module, functools.partial(_find, part), f"keras.{part}")
+    if model := getattr(sys.modules.get("keras"), "Model", None):
+        _lend_methods(model)
+
+
+def _find(part: str, name: str) -> tuple[Any, str] | None:
+    if part == "backend" and name == "get_session":
+        return sys.modules["tensorflow"].compat.v1.Session, "no session"
+    if f"{part}.{name}" in IDLE:
+        return IDLE[f"{part}.{name}"], "nothing"
+    if "keras._tf_keras" not in sys.modules:  # Keras 3 itself
+        return None
+    found = vars(importlib.import_module(f"keras._tf_keras.keras.{part}")).get(name)
+    return None if found is None else (found, f"tf.keras.{part}.{name}")
+
+
+IDLE = {
+    "backend.set_session": lambda _session: None,
+    "backend.learning_phase": lambda: 0,
+    "backend.set_learning_phase": lambda _value: None,
+    "utils.multi_gpu_model": lambda model, *_args, **_options: model,
+}
+"""What has nothing to do any more, at least for one model on one device."""
+
+
+def _lend_methods(model: type) -> None:
+    """Gone since TensorFlow 2.6, and what scripts with threads called until 2.0."""
+    made = "make_predict_function"
+    lend_method(model, f"_{made}", lambda it: getattr(it, made)(), f"{made}()")
+    lend_method(model, "predict_proba", lambda it, *a, **o: it.predict(*a, **o), "predict")
+    lend_method(model, "predict_classes", _predict_classes, "predict and argmax")
+
+
+def _predict_classes(model: Any, *args: Any, **options: Any) -> Any:
+    scores = model.predict(*args, **options)
+    return scores.argmax(-1) if scores.shape[-1] > 1 else (scores > 0.5).astype("int32")

@@ -26,6 +26,8 @@ LAYERS = (
     "core convolutional pooling normalization merge embeddings recurrent wrappers local noise "
     "advanced_activations"
 )
+# Where Keras 2 kept its Tokenizer: imported by scripts, and named by pickles of one.
+TEXTS = ("keras.preprocessing.text", "keras.src.preprocessing.text", "keras_preprocessing.text")
 
 
 class TensorFlowEngine(Engine):
@@ -69,6 +71,7 @@ class TensorFlowEngine(Engine):
             "keras.utils.generic_utils": "keras.utils",
             "keras.utils.vis_utils": "keras.utils",
             "keras.backend.tensorflow_backend": "keras.backend",
+            **dict.fromkeys(TEXTS, "keras._tf_keras.keras.preprocessing.text"),
         }
     )
 
@@ -102,14 +105,13 @@ class TensorFlowEngine(Engine):
         return stands_in(name, stage)
 
     def after_import(self, module: ModuleType, stage: Stage) -> None:  # noqa: ARG002
-        from engineroom_tensorflow.keras2 import explain_failures
-        from engineroom_tensorflow.tf1 import lend_names, lend_sessions
+        from engineroom_tensorflow import keras2, tf1
 
         if module.__name__ == "tensorflow":
-            lend_names(module)
+            tf1.lend_names(module)
         else:
-            lend_sessions()
-            explain_failures()
+            keras2.lend_names()
+            keras2.explain_failures()
 
     def service_class(self) -> type[Service]:
         from engineroom_tensorflow.service import TfServingBaseService

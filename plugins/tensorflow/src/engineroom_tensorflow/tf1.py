@@ -6,7 +6,6 @@ import collections
 import contextlib
 import functools
 import logging
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -87,21 +86,6 @@ def _for_graphs(tf: Any, old: Any, shown: str) -> Any:
         return old(*args, **kwargs)
 
     return call
-
-
-def lend_sessions() -> None:
-    """For the backend of Keras, under each of its names: what scripts around a session call."""
-
-    def find(name: str) -> tuple[Any, str] | None:
-        if name == "set_session":
-            return (lambda _session: None), "no session"
-        if name == "get_session":
-            return sys.modules["tensorflow"].compat.v1.Session, "no session"
-        return None
-
-    for keras in ("keras", "keras._tf_keras.keras", "tensorflow.keras", "tf_keras"):
-        if f"{keras}.backend" in sys.modules:
-            lend(sys.modules[f"{keras}.backend"], find, "keras.backend")
 
 
 def _loader(old: ModuleType) -> ModuleType:
