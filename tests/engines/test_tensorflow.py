@@ -584,6 +584,32 @@ def test_where_tf_keras_is_installed_it_is_the_keras_of_such_a_package(package, 
     assert said.startswith("((1, 3), 'tf_keras.")
 
 
+@pytest.mark.slow
+def test_a_script_that_asks_tf_keras_for_its_session_runs_a_keras_graph_in_it(package):
+    pytest.importorskip("tf_keras")
+    script = """
+        import tensorflow as tf
+        from keras import backend as K
+        from keras.models import load_model
+        from model_service.tfserving_model_service import TfServingBaseService
+        class S(TfServingBaseService):
+            def __init__(self, model_name, model_path):
+                self.session, self.graph = K.get_session(), tf.get_default_graph()
+                self.model = load_model(model_path + "/weights.h5")
+                self.factor = K.placeholder(shape=())
+                self.scaled = self.model.output * self.factor
+            def _inference(self, data):
+                feed = {self.model.input: [[0, 0]], self.factor: 2, K.learning_phase(): 0}
+                with self.graph.as_default():
+                    return self.session.run(self.scaled, feed_dict=feed).tolist()
+    """
+    path = package(script)
+    make = "import sys, tf_keras as k; k.Sequential([k.layers.Dense(1, input_shape=(2,))]).save"
+    python(f"{make}(sys.argv[1])", str(path / "model" / "weights.h5"))
+    asked = "import sys, engineroom; print(engineroom.load(sys.argv[1])({'a': 1}))"
+    assert python(asked, str(path)).splitlines()[-1] == "[[0.0]]"
+
+
 def python(code: str, argument: str) -> str:
     """What ``code`` prints in a process of its own: Keras is chosen once for each."""
     command = [sys.executable, "-c", code, argument]

@@ -163,6 +163,23 @@ def changed():
     assert load(package(script))({"a": 1}) == [[1, 4], [2, 9], [3, 6]]
 
 
+def test_a_column_filled_in_place_is_filled_in_its_table(package):
+    pytest.importorskip("pandas")
+    script = """
+        import pandas as pd
+        from model_service.onnx_model_service import OnnxServingBaseService
+        class S(OnnxServingBaseService):
+            def _inference(self, data):
+                table = pd.DataFrame({"a": [1, None], "b": [None, 2], "c": [3, 4]})
+                for column in ("a", "b"):
+                    table[column].fillna(0, inplace=True)
+                table["c"].replace(3, 5, inplace=True)
+                table.fillna(9, inplace=True)
+                return table.values.tolist()
+    """
+    assert load(package(script))({"a": 1}) == [[1, 0, 5], [0, 2, 4]]
+
+
 def test_a_label_that_ix_does_not_find_is_a_key_error(old):
     pytest.importorskip("pandas")
     with pytest.raises(Exception, match="KeyError: .*nowhere"):

@@ -16,7 +16,8 @@ from engineroom.sources import PLATFORM_FOLDERS
 CONTRIB = (
     "tf.contrib ended with TensorFlow 1 and nothing stands in for it: rewrite what uses it for "
     "TensorFlow 2 (tf.keras.layers, or the library tf_slim), or convert the model to a SavedModel "
-    "where TensorFlow 1 is"
+    "where TensorFlow 1 is; of a script with a predictor take out _inference: the parent runs "
+    "the model"
 )
 # What an exception says, and why it says so. Source: the messages of the libraries themselves.
 KNOWN = {
@@ -38,6 +39,10 @@ KNOWN = {
         "the script downloads something while it is loaded, and this machine could not: weights "
         "that the model file replaces need none (pretrained=False, weights=None); put others into "
         "the package, or where the library keeps its downloads"
+    ),
+    r"'keras\.backend' has no attribute|'keras\._tf_keras\.keras\.backend' has no attribute": (
+        "it is of Keras 2, whose models were graphs: run: pip install tf-keras, then set "
+        "TF_USE_LEGACY_KERAS=1, and the script runs on that"
     ),
     r"relative import with no known parent package": (
         "the script is no part of a Python package: write the import without the dot"

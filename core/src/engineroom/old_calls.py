@@ -15,12 +15,31 @@ from engineroom.lending import Stage
 # array.tostring() went in Python 3.9, ndarray.tostring() in numpy 2.3.
 TO_BYTES = "(lambda a: a.tostring() if hasattr(a, 'tostring') else a.tobytes())"
 
+# What a column can do to itself, unlike dropping rows.
+IN_PLACE = {"fillna", "ffill", "bfill", "replace", "clip", "interpolate", "mask", "where"}
+
 
 class OldCalls(ast.NodeTransformer):
     """Rewrites the calls of one file for the script of ``stage``."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        """``table[column].fillna(…, inplace=True)``, which pandas 3 does to a copy."""
+        self.generic_visit(node)
+        call, column = node.value, getattr(getattr(node.value, "func", None), "value", None)
+        if not isinstance(call, ast.Call) or not isinstance(column, ast.Subscript):
+            return node
+        kept = [word for word in call.keywords if ast.unparse(word) != "inplace=True"]
+        method = getattr(call.func, "attr", "")
+        is_one = isinstance(column.slice, ast.Constant | ast.Name)
+        if len(kept) == len(call.keywords) or method not in IN_PLACE or not is_one:
+            return node
+        self.stage.note(f"[…].{method}(inplace=True)", f"… = ….{method}()")
+        call.keywords = kept
+        target = ast.Subscript(column.value, column.slice, ast.Store())
+        return ast.fix_missing_locations(ast.copy_location(ast.Assign([target], call), node))
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         """``json.loads(…, encoding=…)``, gone in Python 3.9, and the others below."""

@@ -97,7 +97,9 @@ def lend_names() -> None:
     for keras in ("keras", "keras._tf_keras.keras", "tensorflow.keras", "tf_keras"):
         for part in ("backend", "utils", "layers", "losses", "metrics", "preprocessing.image"):
             if (module := sys.modules.get(f"{keras}.{part}")) is not None:
-                lend(module, functools.partial(_find, part), f"keras.{part}")
+                is_old = module.__name__.startswith("tf_keras.") and part == "backend"
+                find = _find_old if is_old else functools.partial(_find, part)
+                lend(module, find, f"keras.{part}")
     if model := getattr(sys.modules.get("keras"), "Model", None):
         _lend_methods(model)
 
@@ -111,6 +113,15 @@ def _find(part: str, name: str) -> tuple[Any, str] | None:
         return None
     found = vars(importlib.import_module(f"keras._tf_keras.keras.{part}")).get(name)
     return None if found is None else (found, f"tf.keras.{part}.{name}")
+
+
+def _find_old(name: str) -> tuple[Any, str] | None:
+    """What tf-keras keeps to itself; whoever asks for its session means graphs."""
+    tf: Any = sys.modules["tensorflow"]
+    if name == "get_session" and tf.executing_eagerly():
+        tf.compat.v1.disable_eager_execution()
+    found = getattr(importlib.import_module("tf_keras.src.backend"), name, None)
+    return None if found is None else (found, f"tf.compat.v1.keras.backend.{name}")
 
 
 IDLE = {
