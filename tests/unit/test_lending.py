@@ -119,6 +119,7 @@ TABLE = "pd.DataFrame({'a': [1, 2], 'b': [3, 4]})"
             (1, 1),
         ),
         ("pd.read_csv(io.StringIO('a\\n1\\n2'), squeeze=True).tolist()", [1, 2]),
+        ("pd.io.json.json_normalize({'a': {'b': 1}}).columns.tolist()", ["a.b"]),
         (f"{TABLE}.to_dict('record')", [{"a": 1, "b": 3}, {"a": 2, "b": 4}]),
         (f"{TABLE}.to_dict('list')", {"a": [1, 2], "b": [3, 4]}),
         (f"{TABLE}.applymap(lambda x: x * 2).values.tolist()", [[2, 6], [4, 8]]),
@@ -422,6 +423,8 @@ def test_an_adapter_that_fails_does_not_keep_the_script_from_its_library(
         ("scipy.integrate as it", "float(it.simps([0, 1, 4], [0, 1, 2]))", 8 / 3),
         ("scipy.integrate as it", "it.cumtrapz([1, 1, 1]).tolist()", [1, 2]),
         ("scipy.signal as signal", "signal.hann(3).tolist()", [0, 1, 0]),
+        ("scipy", "float(scipy.interp(1.5, [1, 2], [3, 4]))", 3.5),
+        ("scipy.ndimage as nd", "nd.imread.__module__ == 'engineroom.lent.misc'", True),
     ],
 )
 def test_what_scipy_renamed_or_moved_is_lent(old, imports, expression, value):
@@ -448,6 +451,7 @@ def test_what_scipy_renamed_or_moved_is_lent(old, imports, expression, value):
         ("base64", "base64.encodestring(b'a')", "YQ==\n"),
         ("collections", "isinstance([], collections.Iterable)", True),
         ("time", "time.clock() > 0", True),
+        ("inspect", "inspect.getargspec(lambda a: 0).args", ["a"]),
         ("fractions", "fractions.gcd(4, 6)", 2),
         ("json", "json.loads('[1]', encoding='utf-8')", [1]),
         ("numpy as np", "np.uint8([65]).tostring()", "A"),

@@ -338,6 +338,34 @@ def _lends(names: Names) -> Callable[[ModuleType, Stage], None]:
     return lambda module, _stage: lend(module, names.get)
 
 
+# Functions that are the same elsewhere today; the modules are imported when one is asked for.
+ELSEWHERE = {
+    "inspect": {"getargspec": "inspect.getfullargspec"},
+    "matplotlib.cm": {"get_cmap": "matplotlib.pyplot.get_cmap"},
+    "pandas.io.json": {"json_normalize": "pandas.json_normalize"},
+    "scipy": {"interp": "numpy.interp"},
+    "scipy.ndimage": {"imread": "engineroom.lent.misc.imread"},
+    "skimage.measure": {
+        "compare_mse": "skimage.metrics.mean_squared_error",
+        "compare_psnr": "skimage.metrics.peak_signal_noise_ratio",
+        "compare_ssim": "skimage.metrics.structural_similarity",
+    },
+}
+
+
+def adapt_elsewhere(module: ModuleType, _stage: Stage) -> None:
+    """The names of ``ELSEWHERE``."""
+    places = ELSEWHERE[module.__name__]
+
+    def find(name: str) -> tuple[Any, str] | None:
+        if name not in places:
+            return None
+        holder, _, today = places[name].rpartition(".")
+        return getattr(importlib.import_module(holder), today), places[name]
+
+    lend(module, find)
+
+
 def _base64(module: ModuleType, _stage: Stage) -> None:
     base64: Any = module
     names = {
@@ -360,6 +388,7 @@ ADAPTERS: dict[str, Callable[[ModuleType, Stage], None]] = {
     "scipy.signal": adapt_signal,
     "yaml": adapt_yaml,
     "base64": _base64,
+    **dict.fromkeys(ELSEWHERE, adapt_elsewhere),
     "collections": _lends(COLLECTIONS),
     "fractions": _lends({"gcd": (math.gcd, "math.gcd")}),
     "time": _lends({"clock": (time.perf_counter, "time.perf_counter")}),
