@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import types
 
 import joblib
 import numpy as np
@@ -23,7 +22,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from starlette.testclient import TestClient
 
 from engineroom import create_app, load
@@ -194,8 +193,8 @@ def test_a_script_that_reads_models_of_another_version_is_told_so_once(scripted,
     assert "InconsistentVersionWarning" not in capsys.readouterr().err
 
 
-def test_a_function_of_the_training_script_is_the_one_in_the_package_s_script(package, monkeypatch):
-    script = """
+def test_a_function_of_the_training_script_is_the_one_in_the_package_s_script(package, tmp_path):
+    path = package("""
         from model_service.python_model_service import XgSklServingBaseService
 
         def halve(x):
@@ -203,15 +202,28 @@ def test_a_function_of_the_training_script_is_the_one_in_the_package_s_script(pa
 
         class Service(XgSklServingBaseService):
             pass
-    """
-    path = package(script)
-    halve = types.FunctionType((lambda x: x / 2).__code__, {}, "halve")
-    halve.__module__, halve.__qualname__ = "__main__", "halve"
-    with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["__main__"], "halve", halve, raising=False)
-        pipeline = make_pipeline(FunctionTransformer(halve), classifier())
-        joblib.dump(pipeline, path / "model" / "iris.m")
+    """)
+    training = tmp_path / "train.py"
+    training.write_text(TRAINING)
+    subprocess.run([sys.executable, training, path / "model" / "iris.m"], check=True)
     assert len(predictions(load(path, allow_pickle=True)(body(row())))) == 1
+
+
+TRAINING = """
+import sys
+
+import joblib
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+def halve(x):
+    return x / 2
+
+model = make_pipeline(FunctionTransformer(halve), LogisticRegression(max_iter=500))
+joblib.dump(model.fit(*load_iris(return_X_y=True)), sys.argv[1])
+"""
 
 
 def test_a_pickle_that_cannot_be_read_names_both_versions(tmp_path):
