@@ -1,0 +1,150 @@
+"""The tables of docs/performance.md, between its marks, and its plot, from what bench.py has found.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, PLOT = DOCS / "performance.md", DOCS / "performance.png"
+RESULTS = Path(__file__).with_name("results.json")
+Table = list[list[str]]
+
+
+def concurrency(found: Any) -> Table:
+    head = ["connections"]
+    for name in found:
+        head += [f"{name}: requests/s", "p50 ms", "p99 ms", "CPU µs"]
+    rows = [head]
+    for each in zip(*found.values(), strict=True):
+        cells = [f"{each[0]['connections']:.0f}"]
+        for row in each:
+            p50, p99 = row["p50"] / 1e3, row["p99"] / 1e3
+            cells += [f"{row['rate']:,.0f}", f"{p50:.2f}", f"{p99:.1f}", f"{row['server_cpu']:.0f}"]
+        rows.append(cells)
+    clients = [row["client_cpu"] for rows in found.values() for row in rows]
+    return [*rows, [f"The client took {min(clients):.0f} to {max(clients):.0f} µs of CPU a request."]]
+
+
+def bodies(found: Any) -> Table:
+    sizes = [f"{size // 1000:,} KB" for size in found["sizes"]]
+    rows = [["body", *(f"{size}, ms" for size in sizes)]]
+    return rows + [
+        [kind, *(f"{ms:.2f}" if ms < 10 else f"{ms:.0f}" for ms in times)]
+        for kind, times in found.items()
+        if kind != "sizes"
+    ]
+
+
+def workers(found: Any) -> Table:
+    rows = [["server", "from start to ready, s", "memory of a worker, MB"]]
+    return rows + [
+        [name, f"{row['start_s']:.1f}", f"{row['mb']:.0f}"] for name, row in found.items()
+    ]
+
+
+def engines(found: Any) -> Table:
+    rows = [
+        ["engine, model", "called directly, µs", "`engineroom.load`, µs", "HTTP, 1 connection, µs",
+         "directly, 16 rows, µs a row", "HTTP, 32 connections, µs a request", "requests/s",
+         "CPU µs", "loaded directly: s", "MB", "served: s", "MB"],
+    ]  # fmt: skip
+    for name, row in found.items():
+        direct, http, many = row["direct"], row["http"], row["many"]
+        batched = f"{direct['batched'] / 16:.0f}" if "batched" in direct else "–"
+        rows.append([
+            name, f"{direct['direct']:.0f}", f"{direct['through']:.0f}", f"{row['one']['p50']:.0f}",
+            batched, f"{1e6 / many['rate']:.0f}", f"{many['rate']:,.0f}",
+            f"{many['server_cpu']:.0f}", f"{direct['load_s']:.1f}", f"{direct['mb']:.0f}",
+            f"{http['start_s']:.1f}", f"{http['mb']:.0f}",
+        ])  # fmt: skip
+    return rows
+
+
+def steps(found: Any) -> Table:
+    """The parts, their sum, and what is left of the client's time."""
+    kinds = list(found)
+    rows = [["part", *(f"{kind}, µs" for kind in kinds)]]
+    parts = [part for part in found[kinds[0]] if part != "client"]
+    rows += [[part, *(f"{found[kind][part]:.0f}" for kind in kinds)] for part in parts]
+    sums = {kind: sum(found[kind][part] for part in parts) for kind in kinds}
+    rows.append(["**in the server**", *(f"{sums[kind]:.0f}" for kind in kinds)])
+    rest = {kind: found[kind]["client"] - sums[kind] for kind in kinds}
+    return [*rows, ["client, sockets, waking up", *(f"{rest[kind]:.0f}" for kind in kinds)]]
+
+
+TABLES: dict[str, Callable[[Any], Table]] = {
+    made.__name__: made for made in (concurrency, bodies, workers, engines, steps)
+}
+
+
+def markdown(table: Table) -> str:
+    """Rows of one cell are sentences below the table."""
+    (head, *rows), last = [row for row in table if len(row) > 1], table[-1]
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{text}\n\n{last[0]}" if len(last) == 1 else text
+
+
+def plain(table: Table) -> str:
+    widths = [0] * max(map(len, table))
+    for row in table:
+        if len(row) > 1:
+            widths = [max(had, len(cell)) for had, cell in zip(widths, row, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w)
+                  for i, (cell, w) in enumerate(zip(row, widths, strict=False)))
+        for row in table
+    )  # fmt: skip
+
+
+def write(results: Any, sections: Sequence[str], keep: bool) -> None:
+    """Print the tables of ``sections``; ``keep``: write all of ``results`` into the page."""
+    for section in sections:
+        print(f"\n{section} ({results[section]['machine']})\n")
+        print(plain(TABLES[section](results[section]["found"])))
+    if not keep:
+        return
+    page = PAGE.read_text()
+    for section, result in results.items():
+        text = f"{markdown(TABLES[section](result['found']))}\n\nOn {result['machine']}."
+        mark = f"<!-- {section} -->"
+        page = re.sub(f"{mark}.*?{mark}", lambda _, t=text, m=mark: f"{m}\n\n{t}\n\n{m}", page, flags=re.S)  # type: ignore[misc]
+    PAGE.write_text(page)
+    if results.keys() >= {"concurrency", "bodies"}:
+        draw(results)
+
+
+def draw(results: Any) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), dpi=110, layout="constrained")
+    for name, rows in results["concurrency"]["found"].items():
+        counts = [row["connections"] for row in rows]
+        left.plot(counts, [row["rate"] for row in rows], marker="o", label=name)
+    left.set(title="requests/s", xlabel="connections", xscale="log", ylim=(0, None))
+    left.set_xticks(counts, [f"{count:.0f}" for count in counts])
+    found = results["bodies"]["found"]
+    for kind in found.keys() - {"sizes"}:
+        right.plot(found["sizes"], found[kind], marker="o", label=kind)
+    right.set(title="p50, ms", xlabel="bytes of the body", xscale="log", yscale="log")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(results["concurrency"]["machine"], fontsize=7)
+    figure.savefig(PLOT)
+    print(f"\n{PLOT}")
+
+
+if __name__ == "__main__":
+    known = json.loads(RESULTS.read_text())
+    write(known, list(known), keep=True)
