@@ -1,6 +1,7 @@
 """A request's bytes to the data that a service gets: the rules of the contract, one by one."""
 
 import io
+import json
 
 import pytest
 
@@ -108,6 +109,18 @@ def test_a_charset_that_nobody_can_decode_is_the_client_s_error(charset):
 
 def test_an_integer_may_be_long_but_not_without_end():
     assert decode(b"[" + b"9" * 4000 + b"]") == [10**4000 - 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9223372036854775808", "-9223372036854775809", "18446744073709551616", "-0", "-0.0",
+        "0.1234567890123456789", "1e400", "-1e400", "5e-324", "NaN", "[Infinity, -Infinity]",
+        '"\\ud800"', '"\\u0000"', '{"a": 1, "a": 2}', "1234567890123456789012345678901234567890",
+    ],
+)  # fmt: skip
+def test_json_has_the_values_that_python_s_own_parser_finds(text):
+    assert repr(decode(f"[{text}]".encode())) == repr(json.loads(f"[{text}]"))
 
 
 # --- nothing usable

@@ -7,6 +7,7 @@ Source: ModelArts contract, "Requests".
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -14,6 +15,7 @@ import sys
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -29,6 +31,9 @@ CHARSETS = {
     "euc-kr",
 }  # fmt: skip
 """Python knows more, and some of those take a time that grows with the square of the body."""
+DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
+HUGE = b"0" * 19
+"""Digits of an integer that orjson might read as a float."""
 EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
 ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
 
@@ -117,6 +122,11 @@ def _form_or_json(body: bytes, charset: str) -> Any:
 
 
 def _json(body: bytes, charset: str) -> Any:
+    if charset == "utf-8" and HUGE not in body.translate(DIGITS_ALIKE):
+        # Several times as fast as json, and never copied to text. What it refuses may still be
+        # JSON for Python: NaN, a byte order mark, half of a surrogate pair.
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(body)
     return parse_json(_text_of(body, charset))
 
 
