@@ -55,7 +55,10 @@ def concurrency(folder: Path, seconds: float) -> Any:
         found: dict[str, list[Any]] = {name: [] for name in servers}
         for count in CONNECTIONS:
             rounds = [
-                {name: each.drive(DIGIT_JSON, count, seconds / ROUNDS) for name, each in servers.items()}
+                {
+                    name: each.drive(DIGIT_JSON, count, seconds / ROUNDS)
+                    for name, each in servers.items()
+                }
                 for _ in range(ROUNDS)
             ]
             for name, rows in found.items():

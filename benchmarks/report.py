@@ -29,7 +29,10 @@ def concurrency(found: Any) -> Table:
             cells += [f"{row['rate']:,.0f}", f"{p50:.2f}", f"{p99:.1f}", f"{row['server_cpu']:.0f}"]
         rows.append(cells)
     clients = [row["client_cpu"] for rows in found.values() for row in rows]
-    return [*rows, [f"The client took {min(clients):.0f} to {max(clients):.0f} µs of CPU a request."]]
+    return [
+        *rows,
+        [f"The client took {min(clients):.0f} to {max(clients):.0f} µs of CPU a request."],
+    ]
 
 
 def bodies(found: Any) -> Table:
@@ -115,7 +118,9 @@ def write(results: Any, sections: Sequence[str], keep: bool) -> None:
     for section, result in results.items():
         text = f"{markdown(TABLES[section](result['found']))}\n\nOn {result['machine']}."
         mark = f"<!-- {section} -->"
-        page = re.sub(f"{mark}.*?{mark}", lambda _, t=text, m=mark: f"{m}\n\n{t}\n\n{m}", page, flags=re.S)  # type: ignore[misc]
+        page = re.sub(
+            f"{mark}.*?{mark}", lambda _, t=text, m=mark: f"{m}\n\n{t}\n\n{m}", page, flags=re.S
+        )  # type: ignore[misc]
     PAGE.write_text(page)
     if results.keys() >= {"concurrency", "bodies"}:
         draw(results)

@@ -34,9 +34,7 @@ class Server:
     start_s: float
 
     def drive(self, request: bytes, connections: int, seconds: float) -> Row:
-        return client().apply(
-            drive, (self.process.pid, self.port, request, connections, seconds)
-        )
+        return client().apply(drive, (self.process.pid, self.port, request, connections, seconds))
 
     def memory(self) -> float:
         """Resident MB of the process that answers, or of each of several workers."""

@@ -106,9 +106,7 @@ def medians() -> dict[str, float]:
         mark("")
     note = (marks[-1][1] - marks[0][1]) / len(marks)
     marks.clear()
-    return {
-        part: max(0.0, statistics.median(found) - note) * 1e6 for part, found in times.items()
-    }
+    return {part: max(0.0, statistics.median(found) - note) * 1e6 for part, found in times.items()}
 
 
 def measure(seconds: float) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def make_digits(folder: Path) -> Path:
 
 COLUMNS = 64
 SIZES_OF_BODIES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-COUNTING = '''\
+COUNTING = """\
 from model_service.onnx_model_service import OnnxServingBaseService
 
 
@@ -65,7 +65,7 @@ class Counting(OnnxServingBaseService):
     def _inference(self, data):
         return {key: sum(file.getbuffer().nbytes for file in files.values())
                 for key, files in data.items()}
-'''
+"""
 
 
 def make_largest(path: Path) -> Path:
