@@ -33,7 +33,15 @@ from load import request
 from report import RESULTS, write
 from servers import Server, engineroom, raw
 from workload import (
-    DIGIT_JSON, EDGE, SIZES_OF_BODIES, body_of, form, make_counting, make_digits, make_largest, npy,
+    DIGIT_JSON,
+    EDGE,
+    SIZES_OF_BODIES,
+    body_of,
+    form,
+    make_counting,
+    make_digits,
+    make_largest,
+    npy,
 )  # fmt: skip
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import statistics
@@ -97,7 +98,7 @@ def medians() -> dict[str, float]:
         one = marks[at : at + len(names)]
         if [name for name, _ in one] == names:
             spans = collections.Counter[str]()
-            for (name, start), (_, end) in zip(one, one[1:], strict=False):
+            for (name, start), (_, end) in itertools.pairwise(one):
                 spans[PARTS[name]] += end - start  # type: ignore[assignment]
             for part, seconds in spans.items():
                 times[part].append(seconds)
