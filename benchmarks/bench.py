@@ -2,8 +2,8 @@
 
     python benchmarks/bench.py [SECTION ...] [--seconds 1] [--no-write]
 
-Sections: concurrency, bodies, workers, engines, steps; all of them, if none is named. Each figure
-rests on ``--seconds`` of load, after a warm-up. The servers of a section are asked in turns.
+Sections: steps, concurrency, settings, bodies, workers, engines; all of them, if none is named.
+Each figure rests on ``--seconds`` of load, after a warm-up.
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 ROUNDS = 3
 HERE = Path(__file__).parent
 NEEDS = {"onnx": "onnxruntime", "pytorch": "torch"}
+OPTIONS = {
+    "none": (),
+    "--access-log": ("--access-log",),
+    "--access-log --log-format json": ("--access-log", "--log-format", "json"),
+    "--validate-requests reject": ("--validate-requests", "reject"),
+    "--workers 2": ("--workers", "2"),
+    "--max-batch-size 16": ("--max-batch-size", "16"),
+    "--max-batch-size 16 --batch-wait-ms 2": ("--max-batch-size", "16", "--batch-wait-ms", "2"),
+    "--workers 2 --max-batch-size 16": ("--workers", "2", "--max-batch-size", "16"),
+}
 BATCHES = ("--max-batch-size", str(BATCH))
 
 
@@ -71,6 +81,16 @@ def concurrency(folder: Path, seconds: float) -> Any:
             ]
             for name, rows in found.items():
                 rows.append(_median([dataclasses.asdict(each[name]) for each in rounds]))
+    return found
+
+
+def settings(folder: Path, seconds: float) -> Any:
+    """What a setting changes at 32 connections, beside the server with defaults and no log."""
+    package = make_digits(folder / "digits")
+    found = {}
+    for name, options in OPTIONS.items():
+        with engineroom(package, *options) as server:
+            found[name] = dataclasses.asdict(server.drive(DIGIT_JSON, 32, seconds))
     return found
 
 
@@ -147,7 +167,9 @@ def steps(_folder: Path, seconds: float) -> Any:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-SECTIONS = {made.__name__: made for made in (concurrency, bodies, workers, engines, steps)}
+SECTIONS = {
+    made.__name__: made for made in (steps, concurrency, settings, bodies, workers, engines)
+}
 
 
 def machine() -> str:

@@ -28,7 +28,7 @@ def make_app(path: str) -> Any:
         (rows,) = session.run(None, {"x": pixels})
         return json.dumps({"digit": int(np.argmax(rows[0]))}).encode()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
         while more:
             message = await receive()

@@ -35,6 +35,17 @@ def concurrency(found: Any) -> Table:
     ]
 
 
+def settings(found: Any) -> Table:
+    rows = [["setting", "requests/s", "p50 ms", "p99 ms", "CPU µs"]]
+    return rows + [
+        [
+            name if name == "none" else f"`{name}`", f"{row['rate']:,.0f}",
+            f"{row['p50'] / 1e3:.1f}", f"{row['p99'] / 1e3:.1f}", f"{row['server_cpu']:.0f}",
+        ]
+        for name, row in found.items()
+    ]  # fmt: skip
+
+
 def bodies(found: Any) -> Table:
     sizes = [f"{size // 1000:,} KB" for size in found["sizes"]]
     rows = [["body", *(f"{size}, ms" for size in sizes)]]
@@ -83,7 +94,7 @@ def steps(found: Any) -> Table:
 
 
 TABLES: dict[str, Callable[[Any], Table]] = {
-    made.__name__: made for made in (concurrency, bodies, workers, engines, steps)
+    made.__name__: made for made in (steps, concurrency, settings, bodies, workers, engines)
 }
 
 

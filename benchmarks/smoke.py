@@ -2,8 +2,8 @@
 
     python benchmarks/smoke.py [--seconds 1]
 
-What is compared is the CPU time of a request at 32 connections: for each server the least of several
-rounds, in which both have a turn. A busy machine changes that least.
+What is compared is the CPU time of a request at 32 connections: for each server the least of
+several rounds, in which both have a turn. A busy machine changes that least.
 """
 
 from __future__ import annotations

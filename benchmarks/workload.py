@@ -20,6 +20,14 @@ from PIL import Image
 
 EDGE = "multipart/form-data; boundary=edge"
 
+CONFIG = {
+    "model_type": "ONNX",
+    "apis": [{"url": "/", "method": "post", "request": {
+        "Content-type": "application/json",
+        "data": {"type": "object", "properties": {"images": {"type": "string"}}},
+    }}],
+}  # fmt: skip
+
 
 def form(name: str, file_name: str, content: bytes) -> bytes:
     head = f'form-data; name="{name}"; filename="{file_name}"'
@@ -50,6 +58,7 @@ def make_digits(folder: Path) -> Path:
     folder.mkdir()
     FRAMEWORKS["onnx"].write(folder, SIZES["small"])
     shutil.copy(Path(__file__).with_name("digit_service.py"), folder / "customize_service.py")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     return folder
 
 
@@ -92,7 +101,7 @@ def make_counting(folder: Path) -> Path:
 
 
 def body_of(kind: str, size: int) -> bytes:
-    """A request of about ``size`` bytes: ``JSON`` numbers, a ``multipart`` file, an ``.npy`` file."""
+    """A request of about ``size`` bytes: ``JSON`` numbers, a ``multipart`` or an ``.npy`` file."""
     if kind == "multipart":
         return request(form("file", "some.bin", b"\xff" * size), EDGE)
     random = np.random.default_rng(2)
