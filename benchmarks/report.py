@@ -164,8 +164,9 @@ def draw(results: Any) -> None:
     left.set(title="requests/s", xlabel="connections", xscale="log", ylim=(0, None))
     left.set_xticks(counts, [f"{count:.0f}" for count in counts])
     found = results["bodies"]["found"]
-    for kind in found.keys() - {"sizes"}:
-        right.plot(found["sizes"], found[kind], marker="o", label=kind)
+    for kind, times in found.items():
+        if kind != "sizes":
+            right.plot(found["sizes"], times, marker="o", label=kind)
     right.set(title="p50, ms", xlabel="bytes of the body", xscale="log", yscale="log")
     for axes in (left, right):
         axes.grid(alpha=0.3)
