@@ -90,6 +90,7 @@ def settings(folder: Path, seconds: float) -> Any:
     found = {}
     for name, options in OPTIONS.items():
         with engineroom(package, *options) as server:
+            time.sleep(1)  # ready is said by the first of several workers
             found[name] = dataclasses.asdict(server.drive(DIGIT_JSON, 32, seconds))
     return found
 
