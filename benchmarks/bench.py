@@ -204,7 +204,8 @@ def main() -> None:
         results[section] = {"machine": about, "found": found}
         print(f"{section}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         if not arguments.no_write:
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            lines = (f'"{name}": {json.dumps(result)}' for name, result in results.items())
+            RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     write(results, arguments.sections or list(SECTIONS), keep=not arguments.no_write)
 
 
