@@ -33,9 +33,8 @@ lint: .venv-dev/ready
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
 
-bench: .venv-dev/ready  ## what the server costs beside the engine called directly
-	.venv-dev/bin/python benchmarks/overhead.py
-	.venv-dev/bin/python benchmarks/engines.py
+bench: .venv-dev/ready  ## what the server costs: the tables and the plot of docs/performance.md
+	.venv-dev/bin/python benchmarks/bench.py
 
 $(OTHERS): unit-%: .venv-%/ready
 	.venv-$*/bin/pytest -q -m 'not slow' tests/unit tests/contract

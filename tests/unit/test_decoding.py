@@ -1,6 +1,7 @@
 """A request's bytes to the data that a service gets: the rules of the contract, one by one."""
 
 import io
+import json
 
 import pytest
 
@@ -108,6 +109,18 @@ def test_a_charset_that_nobody_can_decode_is_the_client_s_error(charset):
 
 def test_an_integer_may_be_long_but_not_without_end():
     assert decode(b"[" + b"9" * 4000 + b"]") == [10**4000 - 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9223372036854775808", "-9223372036854775809", "18446744073709551616", "-0", "-0.0",
+        "0.1234567890123456789", "1e400", "-1e400", "5e-324", "NaN", "[Infinity, -Infinity]",
+        '"\\ud800"', '"\\u0000"', '{"a": 1, "a": 2}', "1234567890123456789012345678901234567890",
+    ],
+)  # fmt: skip
+def test_json_has_the_values_that_python_s_own_parser_finds(text):
+    assert repr(decode(f"[{text}]".encode())) == repr(json.loads(f"[{text}]"))
 
 
 # --- nothing usable
@@ -268,6 +281,33 @@ def test_a_file_may_hold_line_ends_and_what_looks_like_a_boundary(form):
     assert decode_form(form, ("image", "7.png", content)) == {"image": {"7.png": content}}
 
 
+def test_a_file_may_hold_a_line_that_begins_as_the_boundary_does(form):
+    content = b"a\r\n--edges\r\n--edge-\r\n--edge x\r\n"
+    assert decode_form(form, ("image", "7.png", content)) == {"image": {"7.png": content}}
+
+
+def test_blanks_may_follow_a_boundary():
+    head = b'Content-Disposition: form-data; name="a"'
+    body = (
+        b"\r\n--edge \t\r\n" + head + b"\r\n\r\n1\r\n--edge \r\n" + head + b"\r\n\r\n2\r\n--edge--"
+    )
+    assert decode(body, MULTIPART) == {"a": "2"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (b"form-data; name=a", "a"),
+        (b'Form-Data;NAME = "a" ; filename=x', "a"),
+        (b'form-data; name="a;b=c"', "a;b=c"),
+        (rb'form-data; name="a\"b\\c"', 'a"b\\c'),
+    ],
+)
+def test_a_part_s_name_is_read_as_clients_write_it(sent, name):
+    body = b"--edge\r\nContent-Disposition: " + sent + b"\r\n\r\n1\r\n--edge--\r\n"
+    assert list(decode(body, MULTIPART)) == [name]
+
+
 def test_a_boundary_may_be_quoted(form):
     body, _ = form(("a", None, b"1"))
     assert decode(body, 'multipart/form-data; boundary="edge"') == {"a": "1"}
@@ -310,6 +350,8 @@ def test_multipart_without_a_boundary_is_refused(form, content_type):
         b"--other\r\n\r\n",
         b"--edge\nname=a\n\n1\n--edge--\n",
         b"--edge\r\nno header\r\n\r\n1\r\n--edge--\r\n",
+        b"--edge\r\nX: y\rZ: z\r\n\r\n1\r\n--edge--\r\n",
+        b"--edge\r\n X: y\r\n\r\n1\r\n--edge--\r\n",
         b"--edge\r\nX: " + b"y" * 100_000 + b"\r\n\r\n1\r\n--edge--\r\n",
         b"--edge\r\n" + b"X: y\r\n" * 10_000 + b"\r\n1\r\n--edge--\r\n",
     ],

@@ -95,3 +95,35 @@ def test_what_the_terminal_cannot_show_is_escaped_and_not_lost():
 def test_setting_up_twice_logs_once():
     _, err = run('configure(Settings.read()); log.info("once")')
     assert err.count("once") == 1
+
+
+def test_lines_of_an_event_loop_keep_their_order_and_are_all_there_at_the_end():
+    _, err = run(
+        "import asyncio\n"
+        "async def main():\n"
+        "    for say in (log.info, log.info, log.warning, log.info): say('turn 1')\n"
+        "    await asyncio.to_thread(log.info, 'a thread')\n"
+        "    log.info('turn 2')\n"
+        "asyncio.run(main())"
+    )
+    said = [
+        line.split(maxsplit=2)[1:] for line in err.splitlines() if "turn" in line or "a th" in line
+    ]
+    assert said == [
+        ["INFO", "turn 1"], ["INFO", "turn 1"], ["WARNING", "turn 1"], ["INFO", "turn 1"],
+        ["INFO", "a thread"], ["INFO", "turn 2"],
+    ]  # fmt: skip
+
+
+def test_lines_of_one_turn_of_an_event_loop_are_one_write():
+    code = (
+        "import asyncio, os\n"
+        "from engineroom.logs import JoinedLines\n"
+        "class Stream:\n"
+        "    def write(self, text): print(text.count('\\n'))\n"
+        "log.handlers[:] = [JoinedLines(Stream())]\n"
+        "async def main():\n"
+        "    for _ in range(5): log.info('x')\n"
+        "asyncio.run(main())"
+    )
+    assert run(code)[0] == "5\n"

@@ -54,7 +54,8 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         # The parser drops the body of a request that offers an upgrade, as Java's HttpClient and
         # curl --http2 do with h2c on every POST. An offer may be ignored (RFC 9110, 7.8).
-        if b"pgrade:" in data and (self.cycle is None or self.cycle.response_complete):
+        # Only where a request begins: the body may be long.
+        if (self.cycle is None or self.cycle.response_complete) and b"pgrade:" in data:
             head, end, rest = data.partition(b"\r\n\r\n")
             data = (UPGRADE.sub(b"", head) if end else head) + end + rest
         super().data_received(data)

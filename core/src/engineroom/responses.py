@@ -90,9 +90,10 @@ def request_id_of(scope: Scope) -> str:
     """The caller's ``X-Request-Id`` where it sent a sane one, else one of our own."""
     known: str | None = scope.get("engineroom.request_id")
     if known is None:
-        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        own = f"{_process_id}-{next(_request_numbers):x}"
-        known = sent.decode() if REQUEST_ID.fullmatch(sent) else own
+        known = f"{_process_id}-{next(_request_numbers):x}"
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+                known = value.decode()
         scope["engineroom.request_id"] = known
     return known
 

@@ -221,29 +221,38 @@ def tensors(specs: Sequence[TensorSpec], data: Any, model: str) -> dict[str, Arr
         InvalidTensorError: not a dict, an unknown or missing name, a value that does not fit, or
             two inputs that give one symbolic dimension different sizes.
     """
-    names = [spec.name for spec in specs]
-    expected = ", ".join(f'"{spec.name}" {spec}' for spec in specs)
-    if not isinstance(data, Mapping):
-        got = type(data).__name__
+    if not isinstance(data, dict | Mapping):  # asking a dict for the abstract class takes longer
+        expected, got = _declared(specs), type(data).__name__
         raise InvalidTensorError(
             f'model "{model}": expected a dict with the inputs {expected}, got {got}',
             model=model, expected=expected, got=got,
         )  # fmt: skip
-    if len(data) != len(names) or any(name not in data for name in names):
-        unknown = [str(key) for key in data if key not in names]
-        missing = [name for name in names if name not in data]
-        problem = "; ".join(
-            f"{what} {', '.join(map(repr, which))}"
-            for what, which in (("unknown input", unknown), ("missing input", missing))
-            if which
-        )
-        raise InvalidTensorError(
-            f'model "{model}": {problem}; its inputs are {expected}',
-            model=model, expected=names, got=[str(key) for key in data],
-        )  # fmt: skip
+    if len(data) != len(specs) or any(spec.name not in data for spec in specs):
+        raise _wrong_names(specs, data, model)
     arrays = {spec.name: spec.array(data[spec.name], model) for spec in specs}
     _check_symbols(specs, arrays, model)
     return arrays
+
+
+def _declared(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f'"{spec.name}" {spec}' for spec in specs)
+
+
+def _wrong_names(
+    specs: Sequence[TensorSpec], data: Mapping[str, Any], model: str
+) -> InvalidTensorError:
+    names = [spec.name for spec in specs]
+    unknown = [str(key) for key in data if key not in names]
+    missing = [name for name in names if name not in data]
+    problem = "; ".join(
+        f"{what} {', '.join(map(repr, which))}"
+        for what, which in (("unknown input", unknown), ("missing input", missing))
+        if which
+    )
+    return InvalidTensorError(
+        f'model "{model}": {problem}; its inputs are {_declared(specs)}',
+        model=model, expected=names, got=[str(key) for key in data],
+    )  # fmt: skip
 
 
 def _check_symbols(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], model: str) -> None:
