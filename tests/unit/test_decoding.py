@@ -281,33 +281,6 @@ def test_a_file_may_hold_line_ends_and_what_looks_like_a_boundary(form):
     assert decode_form(form, ("image", "7.png", content)) == {"image": {"7.png": content}}
 
 
-def test_a_file_may_hold_a_line_that_begins_as_the_boundary_does(form):
-    content = b"a\r\n--edges\r\n--edge-\r\n--edge x\r\n"
-    assert decode_form(form, ("image", "7.png", content)) == {"image": {"7.png": content}}
-
-
-def test_blanks_may_follow_a_boundary():
-    head = b'Content-Disposition: form-data; name="a"'
-    body = (
-        b"\r\n--edge \t\r\n" + head + b"\r\n\r\n1\r\n--edge \r\n" + head + b"\r\n\r\n2\r\n--edge--"
-    )
-    assert decode(body, MULTIPART) == {"a": "2"}
-
-
-@pytest.mark.parametrize(
-    ("sent", "name"),
-    [
-        (b"form-data; name=a", "a"),
-        (b'Form-Data;NAME = "a" ; filename=x', "a"),
-        (b'form-data; name="a;b=c"', "a;b=c"),
-        (rb'form-data; name="a\"b\\c"', 'a"b\\c'),
-    ],
-)
-def test_a_part_s_name_is_read_as_clients_write_it(sent, name):
-    body = b"--edge\r\nContent-Disposition: " + sent + b"\r\n\r\n1\r\n--edge--\r\n"
-    assert list(decode(body, MULTIPART)) == [name]
-
-
 def test_a_boundary_may_be_quoted(form):
     body, _ = form(("a", None, b"1"))
     assert decode(body, 'multipart/form-data; boundary="edge"') == {"a": "1"}
@@ -350,8 +323,6 @@ def test_multipart_without_a_boundary_is_refused(form, content_type):
         b"--other\r\n\r\n",
         b"--edge\nname=a\n\n1\n--edge--\n",
         b"--edge\r\nno header\r\n\r\n1\r\n--edge--\r\n",
-        b"--edge\r\nX: y\rZ: z\r\n\r\n1\r\n--edge--\r\n",
-        b"--edge\r\n X: y\r\n\r\n1\r\n--edge--\r\n",
         b"--edge\r\nX: " + b"y" * 100_000 + b"\r\n\r\n1\r\n--edge--\r\n",
         b"--edge\r\n" + b"X: y\r\n" * 10_000 + b"\r\n1\r\n--edge--\r\n",
     ],

@@ -12,11 +12,12 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMediaTypeError
 from engineroom.hookspecs import hookimpl
@@ -33,12 +34,7 @@ CHARSETS = {
 DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 HUGE = b"0" * 19
 """Digits of an integer that orjson might read as a float."""
-MAX_BOUNDARY = 256
-MAX_HEAD = 16_384
-"""Bytes of the headers of one part of a form."""
-OPTION = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.DOTALL)
-TOKEN = re.compile(rb"[\w!#$%&'*+.^`|~-]+", re.ASCII)
-BLANKS = re.compile(rb"[ \t]*\r\n")
+EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
 ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
 
 
@@ -72,7 +68,7 @@ def decode_text(content_type: str, body: bytes, query: bytes) -> Any:  # noqa: A
         InvalidInputError: it is empty.
         InvalidBodyError: it is not text.
     """
-    kind, options = _options(content_type.encode("latin-1", "replace"))
+    kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data":
         return _multipart(body, options.get(b"boundary", b""))
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
@@ -98,7 +94,7 @@ def _decode_body(content_type: str, body: bytes) -> Any:
         return None
     if content_type == "application/json":  # the usual case, without parsing the header
         return _json(body, "utf-8")
-    kind, options = _options(content_type.encode("latin-1", "replace"))
+    kind, options = parse_options_header(content_type)
     charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
     if kind == b"multipart/form-data":
         return _multipart(body, options.get(b"boundary", b""))
@@ -175,125 +171,100 @@ def _unquoted(text: bytes) -> str:
     return b"".join(parts).decode()
 
 
-def _options(header: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """``form-data; name="a"`` as ``form-data`` and ``{name: a}``."""
-    kind, semicolon, rest = header.partition(b";")
-    options = {}
-    for key, quoted, bare in OPTION.findall(semicolon + rest):
-        value = quoted.replace(b"\\\\", b"\\").replace(b'\\"', b'"')
-        options[key.lower()] = value or bare.strip(b'" \t')
-    return kind.strip().lower(), options
-
-
 def _multipart(body: bytes, boundary: bytes) -> dict[str, Any]:
     if not boundary:
         raise InvalidBodyError("multipart/form-data without a boundary in its content type")
-    if len(boundary) > MAX_BOUNDARY:
-        raise _broken(f"its boundary has more than {MAX_BOUNDARY} bytes")
-    data: dict[str, Any] = {}
-    for number, (head, content) in enumerate(_parts(body, boundary), 1):
-        _add(data, number, _disposition(head), content)
-    return data
-
-
-def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Header lines and content of each part.
-
-    The whole body is here: two searches find a part, and its content is copied once.
-
-    Raises:
-        InvalidBodyError: it does not begin or end with the boundary.
-    """
-    delimiter, count = b"\r\n--" + boundary, 0
-    start = body.find(delimiter[2:])
-    at = start + len(delimiter) - 2
-    if start < 0 or body[:start].strip(b"\r\n"):
-        raise _broken("it does not begin with its boundary")
-    while not body.startswith(b"--", at):
-        line = _line_end(body, at)
-        head = body.find(b"\r\n\r\n", line, line + MAX_HEAD) if line >= 0 else -1
-        end = _end_of_part(body, delimiter, head + 4) if head >= 0 else -1
-        if head < 0 and len(body) - at > MAX_HEAD:
-            raise _broken(f"no headers of at most {MAX_HEAD} bytes in part {count + 1}")
-        if end < 0:
-            shown = boundary.decode("latin-1")
-            raise InvalidBodyError(
-                f"the multipart body ends before its closing boundary '--{shown}--'; "
-                f"{count} whole parts came"
-            )
-        yield body[line + 2 : head], body[head + 4 : end]
-        count, at = count + 1, end + len(delimiter)
-
-
-def _end_of_part(body: bytes, delimiter: bytes, at: int) -> int:
-    """Where the next delimiter is that is no data; -1: nowhere."""
-    while (found := body.find(delimiter, at)) >= 0:
-        at = found + len(delimiter)
-        if body.startswith(b"--", at) or _line_end(body, at) >= 0:
-            return found
-    return -1
-
-
-def _line_end(body: bytes, at: int) -> int:
-    """Where the line ends at ``at``, blanks aside; -1: it goes on."""
-    if body.startswith(b"\r\n", at):
-        return at
-    blanks = BLANKS.match(body, at)
-    return blanks.end() - 2 if blanks else -1
-
-
-def _disposition(head: bytes) -> bytes:
-    found = b""
-    for line in head.split(b"\r\n") if head else ():
-        name, colon, value = line.partition(b":")
-        if not colon or not TOKEN.fullmatch(name) or b"\r" in value or b"\n" in value:
-            raise _broken(f"{ascii(line[:40])[1:]} is not a header")
-        if name.lower() == b"content-disposition":
-            found = value
-    return found
-
-
-def _add(data: dict[str, Any], number: int, disposition: bytes, content: bytes) -> None:
-    """One part, to ``data``. A file beats a text field of the same key."""
-    if number > MAX_FIELDS:
-        raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
-    _, options = _options(disposition)
-    if b"name" not in options:
-        raise InvalidBodyError(f"part {number} of the form has no name")
-    name, file_name = _text(options[b"name"]), _file_name(options)
-    if file_name is not None:
-        _add_file(data, name, _base_name(file_name), content)
-    elif not isinstance(data.get(name), dict):
-        data[name] = _text_field(name, content)
-
-
-def _add_file(data: dict[str, Any], name: str, file_name: str, content: bytes) -> None:
-    if not file_name and not content:
-        return  # a browser's file widget that nobody used
-    files = data.get(name)
-    if not isinstance(files, dict):
-        files = data[name] = {}
-    files[file_name or name] = io.BytesIO(content)
-
-
-def _text_field(name: str, content: bytes) -> str:
+    form = _Form()
     try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
+        MultipartParser(boundary, form.callbacks()).write(body)  # type: ignore[arg-type]
+    except FormParserError as error:
+        raise InvalidBodyError(f"the multipart body is broken: {error}") from None
+    if not form.complete:
+        raise InvalidBodyError(
+            "the multipart body ends before its closing boundary "
+            f"'--{boundary.decode('latin-1')}--'; {form.count} whole parts came"
+        )
+    return form.data
 
 
-def _broken(why: str) -> InvalidBodyError:
-    return InvalidBodyError(f"the multipart body is broken: {why}")
+class _Form:
+    """Collects the parts that the parser finds. A file beats a text field of the same key."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.count = 0
+        self.complete = False
+        self._begin()
+
+    def callbacks(self) -> dict[str, Any]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._part_data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self._field, self._value, self._disposition = b"", b"", b""
+        self._chunks: list[bytes] = []
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._field = self._value = b""
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._chunks.append(data[start:end])
+
+    def _finish(self) -> None:
+        self.complete = True
+
+    def _end(self) -> None:
+        self.count += 1
+        if self.count > MAX_FIELDS:
+            raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise InvalidBodyError(f"part {self.count} of the form has no name")
+        name, content = _text(options[b"name"]), b"".join(self._chunks)
+        file_name = _file_name(options, self._disposition)
+        if file_name is not None:
+            self._add_file(name, _base_name(file_name), content)
+        elif not isinstance(self.data.get(name), dict):
+            self.data[name] = self._text_field(name, content)
+
+    def _add_file(self, name: str, file_name: str, content: bytes) -> None:
+        if not file_name and not content:
+            return  # a browser's file widget that nobody used
+        files = self.data.get(name)
+        if not isinstance(files, dict):
+            files = self.data[name] = {}
+        files[file_name or name] = io.BytesIO(content)
+
+    def _text_field(self, name: str, content: bytes) -> str:
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
 
 
-def _file_name(options: dict[bytes, bytes]) -> str | None:
+def _file_name(options: dict[bytes, bytes], disposition: bytes) -> str | None:
     if b"filename" in options:
         return _text(options[b"filename"])
     # Forbidden in forms by RFC 7578, and sent all the same by older Python clients.
-    if b"filename*" in options:
-        return _text(unquote_to_bytes(options[b"filename*"].split(b"'", 2)[-1]))
-    return None
+    extended = EXTENDED_NAME.search(disposition)
+    if extended is None:
+        return None
+    return _text(unquote_to_bytes(extended[1]))
 
 
 def _text(raw: bytes) -> str:
