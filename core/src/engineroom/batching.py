@@ -93,16 +93,19 @@ class Batcher:
     def _groups(self, members: list[Member]) -> list[list[Member]]:
         """Those that share a run, in the order of their first."""
         groups: list[list[Member]] = []
-        open_groups: dict[Any, list[Member]] = {}
+        room: dict[Any, int] = {}
+        last: dict[Any, list[Member]] = {}
         for member in members:
             key = self._prepare(member)
-            group = open_groups.get(key) if key is not None else None
-            if group is None or sum(m.rows for m in group) + member.rows > self.max_rows:
-                group = []
-                groups.append(group)
-                if key is not None:
-                    open_groups[key] = group
-            group.append(member)
+            if key is None:
+                groups.append([member])
+            elif member.rows <= room.get(key, -1):
+                last[key].append(member)
+                room[key] -= member.rows
+            else:
+                last[key] = [member]
+                room[key] = self.max_rows - member.rows
+                groups.append(last[key])
         return groups
 
     def _prepare(self, member: Member) -> Any:
@@ -154,6 +157,8 @@ class Batcher:
             for name in even[0]
         }
         outputs = split(self.service._inference(together), rows, size)
+        if not self.padding.values:
+            return outputs
         return [self.padding.cut(*both) for both in zip(outputs, feeds, strict=True)]
 
     def _size(self, rows: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ def split(outputs: Any, rows: Sequence[int], size: int) -> list[Any]:
     Raises:
         NoRowsError: an output without a row for each row of the inputs.
     """
-    ends = np.cumsum(rows).tolist()
+    ends = itertools.accumulate(rows)
     spans = [slice(end - count, end) for end, count in zip(ends, rows, strict=True)]
     if not isinstance(outputs, Mapping):
         _check_rows("the output", outputs, size)

@@ -20,9 +20,9 @@ _request = threading.local()
 class Metric:
     """Milliseconds of one step: how many, their mean, the last."""
 
-    def __init__(self, step: str) -> None:
-        self.step = step
-        self._lock = threading.Lock()
+    def __init__(self, step: str, lock: threading.Lock) -> None:
+        """``lock`` is held while it changes; those of one model share it."""
+        self.step, self._lock = step, lock
         self.clear()
 
     def clear(self) -> None:
@@ -30,16 +30,16 @@ class Metric:
         self.count, self.total, self.last = 0, 0.0, 0.0
 
     def add(self, ms: float) -> None:
-        """Count a step that took ``ms``."""
-        with self._lock:
-            self.count += 1
-            self.total += ms
-            self.last = ms
+        """Count a step that took ``ms``. The caller holds the lock."""
+        self.count += 1
+        self.total += ms
+        self.last = ms
 
     def update(self, value: Any) -> None:
         """Count a step of the script's own, in milliseconds, as one of the present request."""
         ms = float(value)
-        self.add(ms)
+        with self._lock:
+            self.add(ms)
         reported = _request.__dict__.setdefault("reported", {})
         reported[self.step] = reported.get(self.step, 0.0) + ms / 1e3
 
@@ -54,7 +54,8 @@ class Metrics:
     """The metrics of one model."""
 
     def __init__(self) -> None:
-        self._of = {step: Metric(step) for step in STEPS}
+        self._lock = threading.Lock()
+        self._of = {step: Metric(step, self._lock) for step in STEPS}
 
     def by_key(self, model_names: Iterable[str]) -> dict[str, Metric]:
         """For ``MetricsManager.metrics``: the same objects under each name the model may have."""
@@ -71,15 +72,12 @@ class Metrics:
         script reported, if it has, is all that is known.
         """
         reported: dict[str, float] = _request.__dict__.pop("reported", {})
-        if "overall" not in reported:
-            self._of["overall"].add(seconds * 1e3)
-        if steps is None:
-            return reported
-        times = dict(zip(STEPS, steps, strict=False))
-        for step, took in times.items():
-            if step not in reported:
-                self._of[step].add(took * 1e3)
-        return times
+        times = dict(zip(STEPS, steps, strict=False)) if steps is not None else {}
+        with self._lock:
+            for step, took in (*times.items(), ("overall", seconds)):
+                if step not in reported:
+                    self._of[step].add(took * 1e3)
+        return reported if steps is None else times
 
     def clear(self) -> None:
         """Forget what was so far: warm-ups."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import functools
 import logging
@@ -11,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from engineroom.batching import Batcher, Member, make_batcher
 from engineroom.decoding import decode_text
@@ -68,8 +67,7 @@ REASONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """An encoded result, the seconds that each step took as far as they are known, and how many
     requests the inference answered.
     """

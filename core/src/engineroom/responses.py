@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -100,10 +101,13 @@ def request_id_of(scope: Scope) -> str:
 
 def server_timing(steps: Mapping[str, float], batch_size: int) -> bytes:
     """The value of ``Server-Timing``: milliseconds of each step, and how many shared inference."""
-    parts = [f"{name};dur={seconds * 1e3:.2f}" for name, seconds in steps.items()]
-    if batch_size > 1:
-        parts.append(f'batch;desc="{batch_size}"')
-    return ", ".join(parts).encode()
+    value = _timing(tuple(steps)) % tuple([seconds * 1e3 for seconds in steps.values()])
+    return value + b', batch;desc="%d"' % batch_size if batch_size > 1 else value
+
+
+@functools.lru_cache(64)
+def _timing(names: tuple[str, ...]) -> bytes:
+    return b", ".join(name.encode() + b";dur=%.2f" for name in names)
 
 
 def log_access(
