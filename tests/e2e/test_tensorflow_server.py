@@ -236,7 +236,7 @@ def test_a_script_that_enters_graph_and_session_around_a_keras_model(start_serve
     (tmp_path / "customize_service.py").write_text(AROUND_KERAS)
     server = start_server(tmp_path)
     assert server.post({"x": [[1, 2, 3]]})[1] == [[6.0, 6.0]]
-    assert "keras.backend.set_session (no session)" in server.log()
+    assert "keras.backend.set_session (nothing)" in server.log()
 
 
 def test_a_script_that_puts_a_frozen_graph_into_the_default_graph(start_server, tmp_path):
