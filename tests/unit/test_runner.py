@@ -40,7 +40,7 @@ def test_each_request_gets_its_own_answer_in_the_order_of_arrival():
 
     async def ask(runner):
         jobs = [runner.submit(i, later()) for i in range(50)]
-        return [await job.future for job in jobs]
+        return [await job.wait() for job in jobs]
 
     with running(work) as runner:
         assert asyncio.run(ask(runner)) == [i * 2 for i in range(50)]
@@ -59,7 +59,7 @@ def test_each_thread_is_prepared_before_its_first_job():
     assert len(set(prepared)) == 3
 
     async def ask():
-        return await runner.submit(1, later()).future
+        return await runner.submit(1, later()).wait()
 
     assert asyncio.run(ask()) in prepared
     runner.stop(5)
@@ -68,7 +68,7 @@ def test_each_thread_is_prepared_before_its_first_job():
 def test_an_exception_is_the_answer_of_its_own_request_only():
     async def ask(runner):
         jobs = [runner.submit(i, later()) for i in (1, 0, 2)]
-        return await asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
+        return await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
 
     with running(lambda data: 1 / data) as runner:
         answers = asyncio.run(ask(runner))
@@ -82,7 +82,7 @@ def test_a_job_whose_deadline_has_passed_is_never_run():
 
     async def ask(runner):
         jobs = [runner.submit(0.1, later()), runner.submit(0, later(0.05))]
-        return await asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
+        return await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
 
     def work(seconds):
         ran.append(seconds)
@@ -107,7 +107,7 @@ def test_a_cancelled_job_is_never_run_and_its_place_is_free_at_once():
         assert runner.cancel(second)
         fourth = runner.submit("fourth", later())
         go.set()
-        await asyncio.gather(first.future, fourth.future)
+        await asyncio.gather(first.wait(), fourth.wait())
 
     def work(data):
         ran.append(data)
@@ -124,7 +124,7 @@ def test_a_running_job_cannot_be_cancelled_and_the_next_one_still_runs():
         while first.waiting:
             await asyncio.sleep(0.001)
         assert not runner.cancel(first)
-        return await runner.submit(0, later()).future
+        return await runner.submit(0, later()).wait()
 
     with running(lambda seconds: time.sleep(seconds) or "done") as runner:
         assert asyncio.run(ask(runner)) == "done"
@@ -157,7 +157,7 @@ def test_threads_predict_at_once_but_never_more_than_there_are():
             now[0] -= 1
 
     async def ask(runner):
-        await asyncio.gather(*(runner.submit(i, later()).future for i in range(12)))
+        await asyncio.gather(*(runner.submit(i, later()).wait() for i in range(12)))
 
     with running(work, threads=3) as runner:
         asyncio.run(ask(runner))
@@ -173,7 +173,7 @@ def test_a_turn_is_held_while_a_job_runs_and_deadlines_pass_behind_it():
         await asyncio.sleep(0.1)
         turn.release()
         with pytest.raises(DeadlineError):
-            await job.future
+            await job.wait()
 
     with running(lambda data: data, turn=lambda: turn) as runner:
         asyncio.run(ask(runner))
@@ -185,9 +185,9 @@ def test_an_answer_does_not_wait_for_a_slow_job_behind_it(quick_ones):
         quick = [runner.submit(0, later()) for _ in range(quick_ones)]
         slow = runner.submit(0.5, later())
         began = time.monotonic()
-        await asyncio.gather(*(job.future for job in quick))
+        await asyncio.gather(*(job.wait() for job in quick))
         waited = time.monotonic() - began
-        await slow.future
+        await slow.wait()
         return waited
 
     with running(time.sleep, size=200) as runner:
@@ -199,7 +199,7 @@ def test_a_stopped_runner_finishes_what_it_has_and_takes_no_more():
         job = runner.submit(1, later())
         await asyncio.sleep(0)  # the loop queues what has arrived
         await asyncio.to_thread(runner.stop, 5)
-        assert await job.future == 1
+        assert await job.wait() == 1
         with pytest.raises(NotReadyError):
             runner.submit(2, later())
 
@@ -231,9 +231,9 @@ def test_a_loop_that_ends_before_its_request_is_queued_does_not_block_the_next()
 
         async def ask():
             with contextlib.suppress(QueueFullError):  # the lost one may still wait for its turn
-                return await runner.submit("next", later()).future
+                return await runner.submit("next", later()).wait()
             await asyncio.sleep(0.1)
-            return await runner.submit("next", later()).future
+            return await runner.submit("next", later()).wait()
 
         assert asyncio.run(asyncio.wait_for(ask(), 5)) == "next"
 
@@ -248,6 +248,6 @@ def test_answers_for_a_loop_that_is_gone_are_dropped():
         time.sleep(0.1)
 
         async def again(runner):
-            return await runner.submit(0, later()).future
+            return await runner.submit(0, later()).wait()
 
         assert asyncio.run(again(runner)) is None

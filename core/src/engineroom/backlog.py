@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import math
 import queue
 import threading
@@ -16,61 +17,90 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
+from engineroom.turns import Turns
 
 HAND_BACK_S = 0.002
 """Answers wait for each other at most about this long."""
+QUICK_S = 0.002
+"""The loop gives its turn to a thread that takes less than this for a request."""
 
 
 class Outcome(NamedTuple):
     """What came of a job: its result, or the exception that is raised for its client."""
 
-    future: asyncio.Future[Any]
+    job: Job
     result: Any
 
 
 class Mailbox:
     """Takes outcomes from threads and settles them on their event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns | None = None) -> None:
+        self.loop, self._turns = loop, turns
         self._outcomes: collections.deque[Outcome] = collections.deque()
         self._armed = False
 
     def put(self, outcomes: Sequence[Outcome], hold: bool) -> None:
         """Settle ``outcomes``; ``hold``: others may come to share the way, within HAND_BACK_S."""
         self._outcomes.extend(outcomes)
+        if self._turns is not None and self._turns.is_waiting:
+            return  # the loop settles them as soon as its wait is over
         if hold and self._armed:
             return
         self._armed = hold
         with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
-            self.loop.call_soon_threadsafe(self._wait if hold else self._settle)
+            self.loop.call_soon_threadsafe(self._wait if hold else self.settle)
 
     def _wait(self) -> None:
-        self.loop.call_later(HAND_BACK_S, self._settle)
+        self.loop.call_later(HAND_BACK_S, self.settle)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Tell all of them. On the loop."""
         self._armed = False
         while self._outcomes:
-            future, result = self._outcomes.popleft()
-            if future.done():
-                continue
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+            job, result = self._outcomes.popleft()
+            try:
+                job.settle(result)
+            except Exception as error:  # what is said to one client must not cost the others theirs
+                self.loop.call_exception_handler(
+                    {"message": "an answer could not be sent", "exception": error}
+                )
 
 
 class Job:
-    """One request on its way: the data, its deadline, and the future that its client awaits."""
+    """One request on its way: the data, its deadline, and what is done with its outcome."""
 
-    __slots__ = ("data", "deadline", "future", "mailbox", "queued_at", "started_at", "waiting")
+    __slots__ = (
+        "data", "deadline", "is_settled", "mailbox", "queued_at", "result", "started_at", "then",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self, data: Any, deadline: float, mailbox: Mailbox, queued_at: float) -> None:
         self.data, self.deadline, self.mailbox = data, deadline, mailbox
-        self.future: asyncio.Future[Any] = mailbox.loop.create_future()
         self.queued_at = queued_at
         self.started_at: float | None = None
-        self.waiting = True
+        self.waiting, self.is_settled = True, False
+        self.result: Any = None
+        """The result, or the exception for the client, once ``is_settled``."""
+        self.then: Callable[[], object] | None = None
+        """Called when it is settled, at once: a future would wait for the loop's next turn."""
+
+    def settle(self, result: Any) -> None:
+        """The outcome is this, unless there is one already. Call it on the event loop."""
+        if not self.is_settled:
+            self.is_settled, self.result = True, result
+            if self.then is not None:
+                self.then()
+
+    async def wait(self) -> Any:
+        """The result; raises the exception instead, where that is the outcome."""
+        if not self.is_settled:
+            settled = self.mailbox.loop.create_future()
+            self.then = functools.partial(_wake, settled)
+            await settled
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
 
     @property
     def doing(self) -> str:
@@ -78,14 +108,26 @@ class Job:
         return "waiting in the queue" if self.waiting else "running"
 
 
+def _wake(settled: asyncio.Future[None]) -> None:
+    if not settled.done():
+        settled.set_result(None)
+
+
 class Backlog:
     """Jobs in the order of their arrival, no more than ``limit``."""
 
     def __init__(
-        self, limit: int, takers: int, clock: Callable[[], float] = time.monotonic
+        self,
+        limit: int,
+        takers: int,
+        clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
     ) -> None:
-        """``takers``: the threads that run what waits here."""
+        """``takers``: the threads that run what waits here. ``turns``: those of the only one of
+        them and of the event loop.
+        """
         self.clock, self._limit, self._takers = clock, limit, takers
+        self._turns, self._may_wait = turns, False
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._arrived: list[Job] = []
@@ -124,7 +166,7 @@ class Backlog:
         loop = asyncio.get_running_loop()
         if self._mailbox is None or self._mailbox.loop is not loop:
             self._queue_arrived()  # what another loop left, should it have ended before its turn
-            self._mailbox = Mailbox(loop)
+            self._mailbox = Mailbox(loop, self._turns)
         job = Job(data, deadline, self._mailbox, self.clock())
         with self._lock:
             if self._is_closed:
@@ -140,7 +182,15 @@ class Backlog:
 
     def _queue_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []
-        for job in arrived:
+        if not self._may_wait or len(arrived) < 2:  # a lone request would gain nothing
+            self._put(arrived)
+        elif self._turns is not None and self._mailbox is not None:
+            self._may_wait = False  # again once something has come back
+            self._turns.give(functools.partial(self._put, arrived))
+            self._mailbox.settle()
+
+    def _put(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             self._queue.put(job)
 
     def claim(self, job: Job) -> bool:
@@ -157,7 +207,7 @@ class Backlog:
         with contextlib.suppress(queue.Empty):
             while (job := self._queue.get_nowait()) is not None:
                 if self.claim(job):
-                    job.mailbox.put([Outcome(job.future, error)], hold=False)
+                    job.mailbox.put([Outcome(job, error)], hold=False)
             self._queue.put(None)
 
     def close(self) -> None:
@@ -169,7 +219,15 @@ class Backlog:
 
     def first(self) -> Job | None:
         """The next job, claimed by nobody yet; waits for it. None: there will be no more."""
-        return self._queue.get()
+        if self._turns is None:
+            return self._queue.get()
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            self._turns.rest()
+        job = self._queue.get()
+        self._turns.rise()
+        return job
 
     def batch(self, first: Job, most: int, wait_s: float) -> list[Job]:
         """``first`` and those behind it, ``most`` in all: what is here now, or comes in ``wait_s``.
@@ -199,17 +257,18 @@ class Backlog:
             return True
         late = job.started_at - job.queued_at
         error = DeadlineError(f"waited {late:.1f} s in the queue and was not started")
-        job.mailbox.put([Outcome(job.future, error)], hold=False)
+        job.mailbox.put([Outcome(job, error)], hold=False)
         return False
 
     def hand_back(self, jobs: Sequence[Job], results: Sequence[Any], hold: bool) -> None:
         """Give each job its own of ``results``, where an exception is one, too."""
         by_loop: dict[Mailbox, list[Outcome]] = {}
         for job, result in zip(jobs, results, strict=True):
-            by_loop.setdefault(job.mailbox, []).append(Outcome(job.future, result))
+            by_loop.setdefault(job.mailbox, []).append(Outcome(job, result))
         for mailbox, outcomes in by_loop.items():
             mailbox.put(outcomes, hold)
 
     def count(self, jobs: int, seconds: float) -> None:
         """``jobs`` took ``seconds`` together."""
         self.mean_s += 0.1 * (seconds / jobs - self.mean_s)
+        self._may_wait = self._turns is not None and self.mean_s < QUICK_S

@@ -57,7 +57,7 @@ class Process:
         exchange = Exchange([request])
         self.pool.send(exchange)
         try:
-            reply = await asyncio.wait_for(exchange.future, timeout_s)
+            reply = await asyncio.wait_for(exchange.wait(), timeout_s)
         finally:
             exchange.cancel()
         return reply.status, json.loads(b"".join(reply.body))
@@ -120,7 +120,7 @@ class Child:
     def send(self, exchange: Exchange) -> None:
         """Begin; the outcome is that of the exchange's future."""
         if self.process is None:
-            exchange.fail(ConnectionRefusedError())
+            exchange.settle(ConnectionRefusedError())
         else:
             self.process.pool.send(exchange)
 

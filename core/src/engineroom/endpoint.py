@@ -22,6 +22,7 @@ from engineroom.errors import (
     ClientLeftError,
     DeadlineError,
     InvalidInputError,
+    NotReadyError,
     RequestError,
     UnexpectedError,
 )
@@ -30,6 +31,7 @@ from engineroom.model import Answer
 from engineroom.responses import (
     START,
     UNREAD,
+    ErrorResponse,
     error_response,
     log_access,
     request_id_of,
@@ -45,10 +47,12 @@ WATCH_AFTER_S = 0.05
 class Awaited(Protocol):
     """What a request waits for once its body is here."""
 
-    future: asyncio.Future[Any]
-
     @property
     def doing(self) -> str: ...
+
+    def settle(self, result: Any, /) -> None: ...
+
+    async def wait(self) -> Any: ...
 
 
 class Worker(Protocol):
@@ -75,8 +79,7 @@ class Endpoint:
             job = await self._submit(scope, head, watch)
             answer = await watch.wait(job)
         except Exception as error:
-            failed = error_response(self._known(error), scope, self.settings, self.words)
-            await failed(scope, receive, send)
+            await self.refusal(error, scope)(scope, receive, send)
             return
         finally:
             watch.end()
@@ -89,7 +92,11 @@ class Endpoint:
     async def _reply(self, scope: Scope, send: Send, job: Any, answer: Any) -> None:
         raise NotImplementedError
 
-    def _known(self, error: Exception) -> RequestError:
+    def refusal(self, error: BaseException, scope: Scope) -> ErrorResponse:
+        """The response that tells of ``error``."""
+        return error_response(self._known(error), scope, self.settings, self.words)
+
+    def _known(self, error: BaseException) -> RequestError:
         if isinstance(error, RequestError):
             return error
         bug = UnexpectedError(f"{type(error).__name__} in the server: {error}")
@@ -139,18 +146,61 @@ class Predict(Endpoint):
         watch.worker = runner
         return runner.submit(data, watch.deadline)
 
+    def begin(self, scope: Scope, body: bytes, receive: Receive) -> Underway | None:
+        """Begin with a request that is all here; None leaves it to :meth:`__call__`."""
+        runner = self.host.runner
+        if runner is None or not self.host.is_ready or len(body) > self.settings.max_body_bytes:
+            return None
+        watch = Watch(receive, scope[START], self.settings.timeout_s)
+        try:
+            head = Head(scope)
+            if head.timeout_s is not None:
+                watch.shorten(head.timeout_s)
+            runner.check_room()
+            data = self.decode(head.content_type, body, scope["query_string"])
+            job = runner.submit(data, watch.deadline)
+        except Exception:  # met once more on the usual way, and told there
+            watch.end()
+            return None
+        watch.worker, watch.job = runner, job
+        return Underway(self, scope, job, watch)
+
     async def _reply(self, scope: Scope, send: Send, job: Job, answer: Answer) -> None:
+        headers = self.reply_headers(scope, job, answer)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def reply_headers(self, scope: Scope, job: Job, answer: Answer) -> list[tuple[bytes, bytes]]:
+        """Those of a good answer, which goes into the log, too."""
         steps = {"queue": (job.started_at or job.queued_at) - job.queued_at, **answer.step_times}
         if self.settings.access_log:
             log_access(scope, 200, steps, answer.batch_size)
-        headers = [
+        return [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer.body)),
             (b"server-timing", server_timing(steps, answer.batch_size)),
             (b"x-request-id", request_id_of(scope).encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+
+
+class Underway:
+    """A request that runs without a task of its own."""
+
+    def __init__(self, endpoint: Predict, scope: Scope, job: Job, watch: Watch) -> None:
+        self.endpoint, self.scope, self.job, self.watch = endpoint, scope, job, watch
+
+    def cancel(self, msg: object = None) -> None:  # noqa: ARG002
+        """The server stops, and uvicorn takes this for a task."""
+        error = NotReadyError("the server stops, and its drain_s have passed")
+        asyncio.get_running_loop().call_soon(self.watch.give_up, self.job, error)
+
+    def end(self) -> tuple[list[tuple[bytes, bytes]], bytes] | ErrorResponse:
+        """Once the job is settled: headers and body, or what tells why there is no answer."""
+        self.watch.end()
+        answer = self.job.result
+        if isinstance(answer, BaseException):
+            return self.endpoint.refusal(answer, self.scope)
+        return self.endpoint.reply_headers(self.scope, self.job, answer), answer.body
 
 
 class Head:
@@ -197,7 +247,7 @@ class Watch:
         self._receive, self._start = receive, start
         self.deadline, self.timeout_s = start + timeout_s, timeout_s
         self.worker: Worker | None = None
-        self._job: Awaited | None = None
+        self.job: Awaited | None = None
         self._reading: asyncio.Task[Any] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._late = False
@@ -218,15 +268,15 @@ class Watch:
         """The request is not a quick one, or its time is up."""
         left = self._left()
         if left > 0:
-            if self._job is not None and self._leaving is None:
-                self._leaving = self._loop.create_task(self._until_disconnect(self._job))
+            if self.job is not None and self._leaving is None:
+                self._leaving = self._loop.create_task(self._until_disconnect(self.job))
             self._timer = self._loop.call_later(
                 left if self._leaving else min(WATCH_AFTER_S, left), self._look
             )
-        elif self._job is not None:
-            doing = self._job.doing
+        elif self.job is not None:
+            doing = self.job.doing
             message = f"no answer within {self.timeout_s:g} s; the request was {doing}"
-            self._give_up(self._job, DeadlineError(message))
+            self.give_up(self.job, DeadlineError(message))
         elif self._reading is not None:
             self._late = True
             self._reading.cancel()
@@ -236,11 +286,11 @@ class Watch:
     async def _until_disconnect(self, job: Awaited) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._give_up(job, ClientLeftError("the client left before its answer"))
+        self.give_up(job, ClientLeftError("the client left before its answer"))
 
-    def _give_up(self, job: Awaited, error: RequestError) -> None:
-        if not job.future.done():
-            job.future.set_exception(error)
+    def give_up(self, job: Awaited, error: RequestError) -> None:
+        """Answer with ``error``, and run the job no more."""
+        job.settle(error)
         if self.worker is not None:
             self.worker.cancel(job)
 
@@ -272,9 +322,9 @@ class Watch:
             DeadlineError: not there in time.
             ClientLeftError: the client closed the connection.
         """
-        self._job = job
+        self.job = job
         try:
-            return await job.future
+            return await job.wait()
         except asyncio.CancelledError:  # the server stops
             if self.worker is not None:
                 self.worker.cancel(job)

@@ -171,7 +171,7 @@ class Forward(Endpoint):
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"".join(answer.body[-1:])})
 
-    def _known(self, error: Exception) -> RequestError:
+    def _known(self, error: BaseException) -> RequestError:
         if isinstance(error, ConnectionAbortedError):
             name = self.child.name
             return ProcessEndError(f"the process of model {name!r} ended while it had the request")

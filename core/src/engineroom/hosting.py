@@ -18,6 +18,7 @@ from engineroom.package import Package, open_package
 from engineroom.plugins import Registry
 from engineroom.runner import Runner, own_event_loop
 from engineroom.settings import Settings
+from engineroom.turns import Turns
 
 log = logging.getLogger("engineroom")
 
@@ -82,8 +83,11 @@ def make_hosts(
     settings: Settings,
     own_process: Place | None = None,
     in_background: bool = False,
+    turns: Turns | None = None,
 ) -> list[Host]:
     """A host for each package; the arguments are those of :class:`Model` and :class:`Host`.
+
+    Several models take no turns: while one of them works, the others' requests must go on.
 
     Raises:
         PackageError: one of several has a script.
@@ -97,7 +101,11 @@ def make_hosts(
             )
     registry = Registry(settings)
     return [
-        Host(Model(package, settings, registry, own_process, name), in_background)
+        Host(
+            Model(package, settings, registry, own_process, name),
+            in_background,
+            turns if len(packages) == 1 else None,
+        )
         for name, package in packages.items()
     ]
 
@@ -105,9 +113,14 @@ def make_hosts(
 class Host:
     """A model, the thread that loads it, and the runner that it has once it is loaded."""
 
-    def __init__(self, model: Model, in_background: bool = False) -> None:
-        """``in_background``: requests that come before the model is ready are refused at once."""
-        self.model, self.settings = model, model.settings
+    def __init__(
+        self, model: Model, in_background: bool = False, turns: Turns | None = None
+    ) -> None:
+        """``in_background``: requests that come before the model is ready are refused at once.
+
+        ``turns``: where the event loop has nothing but this model to serve.
+        """
+        self.model, self.settings, self._turns = model, model.settings, turns
         self.in_background = in_background
         self.runner: Runner | None = None
         self._loading: threading.Thread | None = None
@@ -204,7 +217,9 @@ class Host:
 
         def warm_up(work: Callable[[], None]) -> None:
             limit = self.settings.max_queue_size
-            runners.append(Runner(model.answers, model.turn, model.threads, limit, work))
+            runners.append(
+                Runner(model.answers, model.turn, model.threads, limit, work, self._turns)
+            )
             runners[0].wait_until_prepared()
 
         try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import select
 import sys
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from engineroom.app import Site
+from engineroom.endpoint import Underway
 from engineroom.errors import InvalidBodyError
 
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
@@ -35,6 +38,11 @@ class JoinedWrites:
             self._loop.call_soon(self._flush)
         self._waiting.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """What has been written before, and this."""
+        self._waiting.append(data)
+        self._flush()
+
     def close(self) -> None:
         self._flush()
         self._transport.close()
@@ -48,8 +56,14 @@ class JoinedWrites:
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 on httptools."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._site = self.app if isinstance(self.app, Site) else None
+        self._new: RequestResponseCycle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, JoinedWrites(transport, self.loop)))
+        self._joined = JoinedWrites(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._joined))
 
     def data_received(self, data: bytes) -> None:
         # The parser drops the body of a request that offers an upgrade, as Java's HttpClient and
@@ -59,6 +73,58 @@ class Protocol(HttpToolsProtocol):
             head, end, rest = data.partition(b"\r\n\r\n")
             data = (UPGRADE.sub(b"", head) if end else head) + end + rest
         super().data_received(data)
+        if self._new is not None:  # the rest of the body is still to come
+            cycle, self._new = self._new, None
+            super()._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if app is self._site and cycle.more_body and not cycle.waiting_for_100_continue:
+            self._new = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self._new is not None:
+            cycle, self._new = self._new, None
+            self._begin(cycle, self.app)
+
+    def _begin(self, cycle: RequestResponseCycle, site: Any) -> None:
+        """Begin with a request that is all here: without a task, if it is a plain prediction."""
+        underway: Underway | None = None
+        if not self.flow.write_paused:
+            underway = site.begin(cycle.scope, bytes(cycle.body), cycle.receive)
+        if underway is None:
+            super()._start_asgi_task(cycle, site)
+            return
+        # uvicorn waits for these when it stops, and cancels those that take too long.
+        self.tasks.add(cast("asyncio.Task[None]", underway))
+        underway.job.then = functools.partial(self._answer, cycle, underway)
+
+    def _answer(self, cycle: RequestResponseCycle, underway: Underway) -> None:
+        self.tasks.discard(cast("asyncio.Task[None]", underway))
+        ended = underway.end()
+        if isinstance(ended, tuple):
+            self._write(cycle, *ended)
+        else:
+            super()._start_asgi_task(cycle, cast(Any, ended))
+
+    def _write(
+        self, cycle: RequestResponseCycle, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        if cycle.disconnected:
+            return
+        lines = [b"HTTP/1.1 200 OK"]
+        lines += [b"%s: %s" % pair for pair in (*cycle.default_headers, *headers)]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close")
+        lines += [b"", body]
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        self._joined.write_now(b"\r\n".join(lines))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def shutdown(self) -> None:
         """Close the connection after the response that is on its way, or at once if none is.

@@ -38,10 +38,14 @@ class Exchange:
         self.connection: Connection | None = None
         self.tries = 0
 
-    def fail(self, error: OSError) -> None:
+    def settle(self, error: Exception) -> None:
         """End without a reply, unless nobody waits for one."""
         if not self.future.done():
             self.future.set_exception(error)
+
+    async def wait(self) -> Reply:
+        """The reply."""
+        return await self.future
 
     def cancel(self) -> None:
         """Close the connection, from which the process learns that nobody waits."""
@@ -79,7 +83,7 @@ class Pool:
         try:
             _, connection = await loop.create_unix_connection(lambda: Connection(self), self.path)
         except OSError as error:
-            return exchange.fail(error)
+            return exchange.settle(error)
         if exchange.future.done():
             connection.transport.close()
         else:
@@ -107,7 +111,7 @@ class Pool:
         if isinstance(error, ConnectionResetError | BrokenPipeError) and exchange.tries < TRIES:
             self.again(exchange)
         else:
-            exchange.fail(ConnectionAbortedError("closed before the answer"))
+            exchange.settle(ConnectionAbortedError("closed before the answer"))
 
 
 class Connection(asyncio.Protocol):

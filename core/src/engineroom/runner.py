@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from engineroom.backlog import HAND_BACK_S, Backlog, Job
+from engineroom.turns import Turns
 
 
 @contextlib.contextmanager
@@ -46,6 +47,7 @@ class Runner:
         threads: int,
         max_queue_size: int,
         prepare: Callable[[], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """``work`` gets the data of each job of a batch and returns a result, or the exception for
         its client, for each; an exception that it raises is that of them all.
@@ -54,11 +56,13 @@ class Runner:
 
         ``prepare`` runs in each thread before its first job, and the first thread that fails in it
         is reported by :meth:`wait_until_prepared`.
+
+        ``turns`` are for a single thread, on an event loop that may sleep for it.
         """
         self._prepare = prepare
         self._prepared: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._work, self._turn = work, turn
-        self._backlog = Backlog(max_queue_size, threads)
+        self._backlog = Backlog(max_queue_size, threads, turns=turns if threads == 1 else None)
         self._running: dict[int, list[Job]] = {}
         self._threads = [
             threading.Thread(target=self._run, name=f"engineroom-{i}", daemon=True)
@@ -81,7 +85,7 @@ class Runner:
 
         Returns whether it was still waiting. A job that runs goes on, and its answer is dropped.
         """
-        job.future.cancel()
+        job.settle(asyncio.CancelledError())
         return self._backlog.claim(job)
 
     def busy_for(self, seconds: float) -> int:
@@ -110,7 +114,7 @@ class Runner:
 
     def _is_awaited(self) -> bool:
         running = [job for jobs in list(self._running.values()) for job in jobs]
-        return self._backlog.waiting > 0 or any(not job.future.done() for job in running)
+        return self._backlog.waiting > 0 or any(not job.is_settled for job in running)
 
     def _run(self) -> None:
         with own_event_loop():

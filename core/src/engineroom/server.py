@@ -34,6 +34,7 @@ from engineroom.logs import configure
 from engineroom.model import State
 from engineroom.protocol import Protocol
 from engineroom.settings import ENV_PREFIX, Settings
+from engineroom.turns import Turns
 from engineroom.workers import Seat, Supervisor
 from engineroom.workplace import SCRATCH, close_all
 
@@ -233,7 +234,8 @@ def prepared_hosts(paths: Sequence[tuple[str, Path]], settings: Settings) -> lis
     place = settle(settings, _seat.number if _seat else 0)
     # One of several workers takes connections only when it is ready; a single one says so itself.
     in_background = settings.workers == 1 or settings.reload
-    _hosts[:] = make_hosts(open_packages(paths, settings), settings, place, in_background)
+    turns = Turns(_seat.number if _seat else None)
+    _hosts[:] = make_hosts(open_packages(paths, settings), settings, place, in_background, turns)
     return _hosts
 
 

@@ -1,0 +1,104 @@
+"""The event loop and the one thread of a quick model take turns, on one core.
+
+Both are Python and need the interpreter lock. Left alone they fight for it from two cores, where
+each hand-over wakes the other core and every object moves between the caches: of the processor time
+of a small network's request, that is a quarter. So while requests come faster than one by one, the
+loop gives the thread what has come, sleeps until all of it is done, and answers; meanwhile the next
+requests gather. It never sleeps long: a deadline and a health check are still seen to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+WAIT_S = 0.01
+"""The loop sleeps at most this long."""
+CORE_S = 1.0
+"""How long the two stay on one core, where any will do."""
+
+
+class Turns:
+    """What the loop and the thread agree by, in a process that serves one model."""
+
+    def __init__(self, number: int | None = None) -> None:
+        """``number``: this process's among the workers; each keeps to a core of its own then."""
+        self.is_waiting = False
+        """Whether the loop sleeps until the thread rests."""
+        self._rested: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._cores = Cores(number)
+        self._thread = 0
+        """The thread's native id while it rests."""
+        self._is_bound = False
+        """Whether the thread has been bound to a core."""
+
+    def give(self, start: Callable[[], None]) -> None:
+        """On the loop: call ``start()`` and return when the thread has nothing more to do."""
+        self.is_waiting = True
+        self._cores.bind(0)
+        if self._thread:
+            self._cores.bind(self._thread)
+            self._is_bound = True
+        start()
+        with contextlib.suppress(queue.Empty):
+            self._rested.get(timeout=WAIT_S)
+        self.is_waiting = False
+        self._cores.free()
+
+    def rest(self) -> None:
+        """In the thread: there is nothing to do."""
+        self._thread = threading.get_native_id()
+        if self.is_waiting:
+            self._rested.put(None)
+
+    def rise(self) -> None:
+        """In the thread: there is something to do."""
+        self._thread = 0
+        if self._is_bound:
+            self._is_bound = False
+            self._cores.free()
+
+
+class Cores:
+    """The cores of this process, and the one on which its threads meet.
+
+    They are bound to it in their sleep only, and awake may run anywhere: a pool of threads, or a
+    process that a script starts, would be bound for ever.
+    """
+
+    def __init__(self, number: int | None) -> None:
+        self._all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._number, self._core, self._chosen_at = number, 0, 0.0
+        # Unlike CDLL, it keeps the interpreter lock.
+        self._here: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+        if len(self._all) < 2 or (number is None and self._here is None):
+            self._all = []
+
+    def bind(self, thread: int) -> None:
+        """Let ``thread``, a native id or 0 for this one, wake on the core."""
+        now = time.monotonic()
+        if self._all and now - self._chosen_at > CORE_S:
+            self._core, self._chosen_at = self._choice(), now
+        self._set(thread, [self._core])
+
+    def _choice(self) -> int:
+        if self._number is not None:
+            return self._all[self._number % len(self._all)]
+        # Where the kernel has put the loop: another core may be somebody else's.
+        return self._here() if self._here is not None else 0
+
+    def free(self) -> None:
+        """This thread may run anywhere."""
+        self._set(0, self._all)
+
+    def _set(self, thread: int, cores: Sequence[int]) -> None:
+        if self._all:
+            try:
+                os.sched_setaffinity(thread, cores)
+            except OSError:  # a container that does not let us, or the thread is gone
+                self._all = []

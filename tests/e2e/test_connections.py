@@ -1,0 +1,88 @@
+"""Requests as they may stand on a connection: in pieces, one behind the other, in old versions."""
+
+import contextlib
+import json
+import socket
+import time
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def echo(start_server, services):
+    return start_server(services / "echo")
+
+
+@contextlib.contextmanager
+def connected(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        yield connection, connection.makefile("rb")
+
+
+def request(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    lines = [b"POST / HTTP/" + version, b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def answer_from(reader) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the next answer."""
+    status = int(reader.readline().split()[1])
+    headers = {}
+    while (line := reader.readline().decode().strip()) != "":
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers, reader.read(int(headers.get("content-length", 0)))
+
+
+def test_requests_sent_without_waiting_are_answered_in_their_order(echo):
+    bodies = [b'{"a":%d}' % i for i in range(20)]
+    with connected(echo) as (connection, reader):
+        connection.sendall(b"".join(map(request, bodies)))
+        assert [answer_from(reader)[2] for _ in bodies] == bodies
+
+
+def test_a_bad_request_among_them_costs_the_others_nothing(echo):
+    bodies = [b'{"a":1}', b"{", b'{"a":3}']
+    with connected(echo) as (connection, reader):
+        connection.sendall(b"".join(map(request, bodies)))
+        assert [answer_from(reader)[0] for _ in bodies] == [200, 400, 200]
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_a_request_may_come_in_pieces(echo, size):
+    whole = request(b'{"a":"' + b"x" * 50 + b'"}')
+    with connected(echo) as (connection, reader):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(whole), size):
+            connection.sendall(whole[start : start + size])
+            time.sleep(0.001)
+        assert answer_from(reader)[::2] == (200, b'{"a":"' + b"x" * 50 + b'"}')
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(echo):
+    body = b'{"a":1}'
+    head = request(body, b"Expect: 100-continue").removesuffix(body)
+    with connected(echo) as (connection, reader):
+        connection.sendall(head)
+        assert answer_from(reader)[0] == 100
+        connection.sendall(body)
+        assert answer_from(reader)[::2] == (200, body)
+
+
+@pytest.mark.parametrize(
+    "asked", [request(b"[1]", version=b"1.0"), request(b"[1]", b"Connection: close")]
+)
+def test_a_connection_ends_with_the_answer_where_the_client_wants_that(echo, asked):
+    with connected(echo) as (connection, reader):
+        connection.sendall(asked)
+        status, headers, body = answer_from(reader)
+        assert (status, headers["connection"], json.loads(body)) == (200, "close", {"data": [1]})
+        assert reader.read() == b""
+
+
+def test_a_client_that_closes_at_once_costs_the_next_nothing(echo):
+    for _ in range(50):
+        with connected(echo) as (connection, _):
+            connection.sendall(request(b'{"a":1}'))
+    assert echo.post({"a": 2})[:2] == (200, {"a": 2})
+    assert "Traceback" not in echo.log()

@@ -1,0 +1,101 @@
+"""The event loop sleeps while the thread of a quick model works, and never long."""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+
+import pytest
+
+from engineroom.backlog import QUICK_S
+from engineroom.runner import Runner
+from engineroom.turns import WAIT_S, Turns
+
+
+class Quick:
+    """A runner that has got to know its model as a quick one."""
+
+    def __init__(self, threads=1):
+        self.turns = Turns()
+        self.work = lambda data: data
+        self.slept: list[bool] = []
+        self.runner = Runner(self._works, contextlib.nullcontext, threads, 1000, None, self.turns)
+        asyncio.run(self.ask(1, times=60))
+        self.slept.clear()
+
+    def _works(self, batch):
+        self.slept.append(self.turns.is_waiting)
+        return [self.work(data) for data in batch]
+
+    async def ask(self, together, times=1):
+        """The answers to so many requests at once, so many times over."""
+        answers = []
+        for _ in range(times):
+            jobs = [self.runner.submit(i, time.monotonic() + 10) for i in range(together)]
+            answers += [await job.wait() for job in jobs]
+        return answers
+
+
+@pytest.fixture
+def quick():
+    made = Quick()
+    yield made
+    made.runner.stop(5)
+
+
+def test_the_loop_sleeps_until_requests_that_came_together_are_done(quick):
+    assert asyncio.run(quick.ask(20)) == list(range(20))
+    assert quick.slept == [True] * 20
+
+
+def test_it_does_not_sleep_for_a_lone_request(quick):
+    assert asyncio.run(quick.ask(1)) == [0]
+    assert quick.slept == [False]
+
+
+def test_it_does_not_sleep_for_one_of_several_threads():
+    quick = Quick(threads=2)
+    assert asyncio.run(quick.ask(20)) == list(range(20))
+    assert not any(quick.slept)
+    quick.runner.stop(5)
+
+
+def test_it_does_not_sleep_for_a_slow_model(quick):
+    quick.work = lambda data: time.sleep(20 * QUICK_S) or data
+    asyncio.run(quick.ask(1))
+    quick.slept.clear()
+    assert asyncio.run(quick.ask(3)) == [0, 1, 2]
+    assert not any(quick.slept)
+
+
+def test_work_that_does_not_come_back_costs_the_loop_one_short_sleep(quick):
+    held = threading.Event()
+    quick.work = lambda data: held.wait(5) and data
+
+    async def longest_pause():
+        asking = asyncio.create_task(quick.ask(3))
+        longest, last = 0.0, time.monotonic()
+        for i in range(20):
+            await asyncio.sleep(0.005)
+            jobs = [quick.runner.submit(i, time.monotonic() + 10) for _ in range(2)]
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        held.set()
+        assert await asking == [0, 1, 2]
+        assert [await job.wait() for job in jobs] == [19, 19]
+        return longest
+
+    assert asyncio.run(longest_pause()) < WAIT_S + 0.1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_whatever_a_script_starts_may_run_on_any_core(quick):
+    everywhere = os.sched_getaffinity(0)
+    quick.work = lambda _: os.sched_getaffinity(0)
+
+    async def after():
+        assert await quick.ask(20) == [everywhere] * 20
+        return os.sched_getaffinity(0)
+
+    assert asyncio.run(after()) == everywhere
+    assert asyncio.run(quick.ask(1)) == [everywhere]
