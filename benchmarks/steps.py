@@ -36,8 +36,8 @@ from engineroom.server import prepared_hosts
 from engineroom.settings import Settings
 
 PARTS = {
-    "received": "HTTP: parse the head, start a task",
-    "asgi": "ASGI: route, headers, deadline, body",
+    "received": "HTTP: parse the request",
+    "asgi": "route, headers, deadline",
     "decode": "decoding",
     "decoded": "queue and hand-over to the thread",
     "taken": "locks and clocks of the model",
@@ -78,7 +78,7 @@ def instrument(app: Any) -> None:
     (host,) = app.hosts
     service, model = host.model.service, host.model
     marked(Protocol, "data_received", before="received")
-    marked(type(app), "__call__", before="asgi")
+    marked(type(app), "begin", before="asgi")
     for predict in set(app.predicts.values()):
         marked(predict, "decode", before="decode", after="decoded")
     marked(host.runner, "_work", before="taken")
@@ -117,7 +117,8 @@ def measure(seconds: float) -> dict[str, Any]:
         app = Application(prepared_hosts([("", package)], settings))
         # As `engineroom serve` has it, in a thread.
         config = uvicorn.Config(app, port=0, http=Protocol, ws="none", log_config=None,
-                                access_log=False, server_header=False)  # fmt: skip
+                                access_log=False, server_header=False,
+                                proxy_headers=False)  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

@@ -89,8 +89,9 @@ class Job:
         """The outcome is this, unless there is one already. Call it on the event loop."""
         if not self.is_settled:
             self.is_settled, self.result = True, result
-            if self.then is not None:
-                self.then()
+            then, self.then = self.then, None  # which may know this job: no cycle is left behind
+            if then is not None:
+                then()
 
     async def wait(self) -> Any:
         """The result; raises the exception instead, where that is the outcome."""
