@@ -48,6 +48,14 @@ def test_a_bad_request_among_them_costs_the_others_nothing(echo):
         assert [answer_from(reader)[0] for _ in bodies] == [200, 400, 200]
 
 
+def test_one_of_them_that_does_not_end_is_told_when_its_time_is_up(start_server, services):
+    server = start_server(services / "echo", "--timeout-s", "1")
+    with connected(server) as (connection, reader):
+        connection.sendall(request(b'{"a":1}') + request(b'{"a":2}')[:-1])
+        assert answer_from(reader)[0] == 200
+        assert answer_from(reader)[0] == 408
+
+
 @pytest.mark.parametrize("size", [1, 7, 60])
 def test_a_request_may_come_in_pieces(echo, size):
     whole = request(b'{"a":"' + b"x" * 50 + b'"}')

@@ -16,11 +16,13 @@ from engineroom.turns import WAIT_S, Turns
 class Quick:
     """A runner that has got to know its model as a quick one."""
 
-    def __init__(self, threads=1):
+    def __init__(self, threads=1, prepare=None):
         self.turns = Turns()
         self.work = lambda data: data
         self.slept: list[bool] = []
-        self.runner = Runner(self._works, contextlib.nullcontext, threads, 1000, None, self.turns)
+        self.runner = Runner(
+            self._works, contextlib.nullcontext, threads, 1000, prepare, self.turns
+        )
         asyncio.run(self.ask(1, times=60))
         self.slept.clear()
 
@@ -99,3 +101,14 @@ def test_whatever_a_script_starts_may_run_on_any_core(quick):
 
     assert asyncio.run(after()) == everywhere
     assert asyncio.run(quick.ask(1)) == [everywhere]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_a_script_that_chose_its_cores_keeps_them():
+    def choose():
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+    quick = Quick(prepare=choose)
+    quick.work = lambda _: os.sched_getaffinity(0)
+    assert asyncio.run(quick.ask(5)) == [{max(os.sched_getaffinity(0))}] * 5
+    quick.runner.stop(5)

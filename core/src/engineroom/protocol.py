@@ -16,6 +16,7 @@ from engineroom.app import Site
 from engineroom.endpoint import Underway
 from engineroom.errors import InvalidBodyError
 
+CLOSE = (b"connection", b"close")
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
@@ -59,7 +60,9 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._site = self.app if isinstance(self.app, Site) else None
+        self._is_reading = False
         self._new: RequestResponseCycle | None = None
+        """A request whose head is here, and whose body may be in what is being read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = JoinedWrites(transport, self.loop)
@@ -72,13 +75,16 @@ class Protocol(HttpToolsProtocol):
         if (self.cycle is None or self.cycle.response_complete) and b"pgrade:" in data:
             head, end, rest = data.partition(b"\r\n\r\n")
             data = (UPGRADE.sub(b"", head) if end else head) + end + rest
+        self._is_reading = True
         super().data_received(data)
+        self._is_reading = False
         if self._new is not None:  # the rest of the body is still to come
             cycle, self._new = self._new, None
             super()._start_asgi_task(cycle, self.app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if app is self._site and cycle.more_body and not cycle.waiting_for_100_continue:
+        is_plain = app is self._site and not cycle.waiting_for_100_continue
+        if is_plain and self._is_reading and cycle.more_body:
             self._new = cycle
         else:
             super()._start_asgi_task(cycle, app)
@@ -114,11 +120,12 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         if cycle.disconnected:
             return
-        lines = [b"HTTP/1.1 200 OK"]
-        lines += [b"%s: %s" % pair for pair in (*cycle.default_headers, *headers)]
-        if not cycle.keep_alive:
-            lines.append(b"connection: close")
-        lines += [b"", body]
+        headers = [*cycle.default_headers, *headers]
+        if CLOSE in headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            headers.append(CLOSE)
+        lines = [b"HTTP/1.1 200 OK", *(b"%s: %s" % header for header in headers), b"", body]
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         self._joined.write_now(b"\r\n".join(lines))

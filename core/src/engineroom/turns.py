@@ -34,6 +34,8 @@ class Turns:
         self._cores = Cores(number)
         self._thread = 0
         """The thread's native id while it rests."""
+        self._its_cores: Sequence[int] = ()
+        """Where the thread may run, which its script may have decided."""
         self._is_bound = False
         """Whether the thread has been bound to a core."""
 
@@ -48,10 +50,11 @@ class Turns:
         with contextlib.suppress(queue.Empty):
             self._rested.get(timeout=WAIT_S)
         self.is_waiting = False
-        self._cores.free()
+        self._cores.free(self._cores.all)
 
     def rest(self) -> None:
         """In the thread: there is nothing to do."""
+        self._its_cores = self._its_cores or allowed()
         self._thread = threading.get_native_id()
         if self.is_waiting:
             self._rested.put(None)
@@ -61,7 +64,12 @@ class Turns:
         self._thread = 0
         if self._is_bound:
             self._is_bound = False
-            self._cores.free()
+            self._cores.free(self._its_cores)
+
+
+def allowed() -> list[int]:
+    """The cores on which this thread may run; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 class Cores:
@@ -72,33 +80,33 @@ class Cores:
     """
 
     def __init__(self, number: int | None) -> None:
-        self._all = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.all = allowed()
         self._number, self._core, self._chosen_at = number, 0, 0.0
-        # Unlike CDLL, it keeps the interpreter lock.
-        self._here: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
-        if len(self._all) < 2 or (number is None and self._here is None):
-            self._all = []
+        self._here: Callable[[], int] | None = None
+        if self.all:  # PyDLL keeps the interpreter lock, which CDLL would give away
+            self._here = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+        self._is_able = len(self.all) > 1 and (number is not None or self._here is not None)
 
     def bind(self, thread: int) -> None:
         """Let ``thread``, a native id or 0 for this one, wake on the core."""
         now = time.monotonic()
-        if self._all and now - self._chosen_at > CORE_S:
+        if self._is_able and now - self._chosen_at > CORE_S:
             self._core, self._chosen_at = self._choice(), now
         self._set(thread, [self._core])
 
     def _choice(self) -> int:
         if self._number is not None:
-            return self._all[self._number % len(self._all)]
+            return self.all[self._number % len(self.all)]
         # Where the kernel has put the loop: another core may be somebody else's.
         return self._here() if self._here is not None else 0
 
-    def free(self) -> None:
-        """This thread may run anywhere."""
-        self._set(0, self._all)
+    def free(self, cores: Sequence[int]) -> None:
+        """This thread may run on these again."""
+        self._set(0, cores)
 
     def _set(self, thread: int, cores: Sequence[int]) -> None:
-        if self._all:
+        if self._is_able:
             try:
                 os.sched_setaffinity(thread, cores)
             except OSError:  # a container that does not let us, or the thread is gone
-                self._all = []
+                self._is_able = False
