@@ -1,6 +1,7 @@
 """How a server's model is started and stopped, also when both happen at once."""
 
 import contextlib
+import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from engineroom import create_app
 from engineroom.hosting import Host, make_hosts, open_packages
 from engineroom.model import State
 from engineroom.settings import Settings
+from engineroom.turns import Turns
 
 SLOW = """
 import time
@@ -249,3 +251,24 @@ def test_a_request_that_waits_for_another_model_of_its_engine_is_in_the_queue(
     assert late.status_code == 504
     assert "the request was waiting in the queue" in late.json()["error"]["message"]
     assert predictor.runs == before + 1
+
+
+@pytest.mark.parametrize(("wait_ms", "sleeps"), [(0, True), (1, False)])
+def test_the_loop_does_not_sleep_where_a_batch_waits_for_more(services, wait_ms, sleeps):
+    gave, turns, settings = [], Turns(), Settings(batch_wait_ms=wait_ms)
+    give = turns.give
+    turns.give = lambda start: gave.append(1) or give(start)
+    packages = open_packages([("", services / "echo")], settings)
+    (host,) = make_hosts(packages, settings, turns=turns)
+
+    async def ask():
+        await host.start()
+        submit = functools.partial(host.runner.submit, {"a": 1}, time.monotonic() + 10)
+        for _ in range(60):  # until it is known as a quick one
+            await submit().wait()
+        for job in [submit() for _ in range(5)]:
+            await job.wait()
+
+    anyio.run(ask)
+    host.stop()
+    assert bool(gave) is sleeps

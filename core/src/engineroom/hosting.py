@@ -217,9 +217,9 @@ class Host:
 
         def warm_up(work: Callable[[], None]) -> None:
             limit = self.settings.max_queue_size
-            runners.append(
-                Runner(model.answers, model.turn, model.threads, limit, work, self._turns)
-            )
+            # A loop that sleeps gets none of those for whom a batch waits.
+            turns = None if self.settings.batch_wait_ms else self._turns
+            runners.append(Runner(model.answers, model.turn, model.threads, limit, work, turns))
             runners[0].wait_until_prepared()
 
         try:
