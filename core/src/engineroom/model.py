@@ -187,6 +187,11 @@ class Model:
         try:
             self._timed(self._load, self.registry.hook.after_load)
             self._wait_until_healthy()
+            if self.own_process:
+                # What has been loaded stays. Going through it would cost the requests of that time
+                # 40 ms and more, every second under load, and find nothing.
+                gc.collect()
+                gc.freeze()
             self._advance(State.LOADING, State.WARMING)
             self._is_warm = False
             work = functools.partial(in_threads or self._in_this_thread, self._warm_up)
@@ -199,11 +204,6 @@ class Model:
             if failed is error:
                 raise
             raise failed from error
-        if self.own_process:
-            # What has been loaded stays. Going through it costs the requests of that time 40 ms and
-            # more, every second under load, and never finds anything.
-            gc.collect()
-            gc.freeze()
         self._advance(State.WARMING, State.READY)
 
     def _load_error(self, error: BaseException) -> LoadError:
