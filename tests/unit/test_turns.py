@@ -56,6 +56,14 @@ def test_it_does_not_sleep_for_a_lone_request(quick):
     assert quick.slept == [False]
 
 
+def test_it_does_not_sleep_for_more_than_can_be_done_meanwhile(quick):
+    quick.work = lambda data: time.sleep(QUICK_S / 2) or data
+    asyncio.run(quick.ask(1, times=60))
+    quick.slept.clear()
+    assert asyncio.run(quick.ask(50)) == list(range(50))
+    assert not any(quick.slept)
+
+
 def test_it_does_not_sleep_for_one_of_several_threads():
     quick = Quick(threads=2)
     assert asyncio.run(quick.ask(20)) == list(range(20))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
-from engineroom.turns import Turns
+from engineroom.turns import WAIT_S, Turns
 
 HAND_BACK_S = 0.002
 """Answers wait for each other at most about this long."""
@@ -183,7 +183,9 @@ class Backlog:
 
     def _queue_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []
-        if not self._may_wait or len(arrived) < 2:  # a lone request would gain nothing
+        # A lone request would gain nothing; of more than one sleep can hold, some would starve.
+        fits = len(arrived) > 1 and self.waiting * self.mean_s < WAIT_S
+        if not self._may_wait or not fits:
             self._put(arrived)
         elif self._turns is not None and self._mailbox is not None:
             self._may_wait = False  # again once something has come back
