@@ -191,7 +191,7 @@ class Reader:
             self.watch(page)
         else:
             came = self.run(command).replace(str(self.home), "/home/me")
-            assert is_shown(came, page), f"$ {command}\n{came}"
+            assert is_shown(came, page), f"$ {command}\n{came}\n{self.log.read_text()}"
 
     def watch(self, page: str) -> None:
         """Wait until the server has shown this, after what it had shown before."""
