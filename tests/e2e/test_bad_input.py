@@ -76,10 +76,10 @@ def test_broken_json_is_400(plain, body, why):
     ("body", "kind", "why"),
     [
         (b'--e\r\nContent-Disposition: form-data; name="x"\r\n\r\nabc', "e", "ends before"),
-        (b"no boundary at all", "e", "broken"),
+        (b"no boundary at all", "e", "ends before its closing boundary '--e--'; 0"),
         (b"", "e", "no input"),
         (b"--e--\r\n", "", "without a boundary"),
-        (b"--e\r\nX: y\r\n\r\nabc\r\n--e--\r\n", "e", "no name"),
+        (b"--e\r\nX: y\r\n\r\nabc\r\n--e--\r\n", "e", "Missing Content-Disposition"),
         (b'--e\r\nContent-Disposition: form-data; name="x"\r\n\r\n\xff\r\n--e--\r\n', "e", "UTF-8"),
         (b"--e\r\n" + b"h: " + b"a" * 90_000 + b"\r\n\r\n", "e", "broken"),
     ],

@@ -333,14 +333,32 @@ def test_a_broken_form_is_refused(body):
         decode(body, MULTIPART)
 
 
-@pytest.mark.parametrize("head", [b"Content-Disposition: form-data", b"Content-Type: text/plain"])
-def test_a_part_without_a_name_is_refused_by_number(head):
-    with pytest.raises(InvalidBodyError, match="part 1 of the form has no name"):
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"Content-Disposition: form-data", "part 1 of the form has no name"),
+        (b"Content-Type: text/plain", "broken after 0 whole parts: Missing Content-Disposition"),
+    ],
+)
+def test_a_part_without_a_name_is_refused_by_number(head, why):
+    with pytest.raises(InvalidBodyError, match=why):
         decode(b"--edge\r\n" + head + b"\r\n\r\n1\r\n--edge--\r\n", MULTIPART)
 
 
-def test_a_boundary_beyond_all_measure_is_refused():
-    with pytest.raises(InvalidBodyError, match="multipart body is broken"):
+def test_quotation_marks_in_a_name_are_read_as_browsers_write_them():
+    head = b'Content-Disposition: form-data; name="a"; filename="%22seven%22.png"'
+    body = b"--edge\r\n" + head + b"\r\n\r\nx\r\n--edge--\r\n"
+    assert list(decode(body, MULTIPART)["a"]) == ['"seven".png']
+
+
+def test_a_name_that_is_not_utf_8_is_latin_1():
+    head = b'Content-Disposition: form-data; name="caf\xe9"'
+    body = b"--edge\r\n" + head + b"\r\n\r\nx\r\n--edge--\r\n"
+    assert decode(body, MULTIPART) == {"caf\xe9": "x"}
+
+
+def test_a_boundary_beyond_all_measure_costs_nothing():
+    with pytest.raises(InvalidBodyError, match="ends before its closing boundary"):
         decode(b"x", "multipart/form-data; boundary=" + "b" * 5000)
 
 

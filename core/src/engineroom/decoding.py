@@ -16,11 +16,19 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 
 from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMediaTypeError
 from engineroom.hookspecs import hookimpl
+
+try:
+    from multipart import (
+        MultipartError,
+        MultipartSegment,
+        PushMultipartParser,
+        parse_options_header,
+    )
+except ImportError as error:  # python-multipart before 0.0.13 has a module of this name, too
+    raise ImportError(f"{error}; run: pip install -U multipart python-multipart") from None
 
 MAX_FIELDS = 1000
 MAX_ESCAPES = 1_000_000
@@ -34,7 +42,7 @@ CHARSETS = {
 DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 HUGE = b"0" * 19
 """Digits of an integer that orjson might read as a float."""
-EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
+EXTENDED_NAME = re.compile(r"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
 ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
 
 
@@ -69,10 +77,9 @@ def decode_text(content_type: str, body: bytes, query: bytes) -> Any:  # noqa: A
         InvalidBodyError: it is not text.
     """
     kind, options = parse_options_header(content_type)
-    if kind == b"multipart/form-data":
-        return _multipart(body, options.get(b"boundary", b""))
-    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
-    text = _text_of(body, charset)
+    if kind == "multipart/form-data":
+        return _multipart(body, options.get("boundary", ""))
+    text = _text_of(body, options.get("charset", "utf-8").lower())
     if not text.strip():
         raise InvalidInputError("the request carries no input; send a body")
     return text
@@ -95,18 +102,18 @@ def _decode_body(content_type: str, body: bytes) -> Any:
     if content_type == "application/json":  # the usual case, without parsing the header
         return _json(body, "utf-8")
     kind, options = parse_options_header(content_type)
-    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
-    if kind == b"multipart/form-data":
-        return _multipart(body, options.get(b"boundary", b""))
-    if kind == b"application/x-www-form-urlencoded":
+    charset = options.get("charset", "utf-8").lower()
+    if kind == "multipart/form-data":
+        return _multipart(body, options.get("boundary", ""))
+    if kind == "application/x-www-form-urlencoded":
         return _form_or_json(body, charset)
     # People send JSON as text/plain, or as nothing at all, or misspell its type.
-    if kind in (b"", b"text/plain") or b"json" in kind:
+    if kind in ("", "text/plain") or "json" in kind:
         return _json(body, charset)
     raise UnsupportedMediaTypeError(
-        f"content type {kind.decode('latin-1')!r} is not supported; send one of {ACCEPTED}",
+        f"content type {kind!r} is not supported; send one of {ACCEPTED}",
         expected=ACCEPTED,
-        got=kind.decode("latin-1"),
+        got=kind,
     )
 
 
@@ -171,107 +178,74 @@ def _unquoted(text: bytes) -> str:
     return b"".join(parts).decode()
 
 
-def _multipart(body: bytes, boundary: bytes) -> dict[str, Any]:
+def _multipart(body: bytes, boundary: str) -> dict[str, Any]:
     if not boundary:
         raise InvalidBodyError("multipart/form-data without a boundary in its content type")
-    form = _Form()
+    # Latin-1 keeps the bytes of names, which clients send in more than one charset.
+    parser = PushMultipartParser(boundary.encode("latin-1"), header_charset="latin-1")
+    form: dict[str, Any] = {}
+    whole = 0
     try:
-        MultipartParser(boundary, form.callbacks()).write(body)  # type: ignore[arg-type]
-    except FormParserError as error:
-        raise InvalidBodyError(f"the multipart body is broken: {error}") from None
-    if not form.complete:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                part, content = event, b""
+            elif event is not None:
+                content = event
+            else:
+                whole += 1
+                _add_part(form, part, content, whole)
+    except MultipartError as error:
         raise InvalidBodyError(
-            "the multipart body ends before its closing boundary "
-            f"'--{boundary.decode('latin-1')}--'; {form.count} whole parts came"
-        )
-    return form.data
-
-
-class _Form:
-    """Collects the parts that the parser finds. A file beats a text field of the same key."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {}
-        self.count = 0
-        self.complete = False
-        self._begin()
-
-    def callbacks(self) -> dict[str, Any]:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_part_data": self._part_data,
-            "on_part_end": self._end,
-            "on_end": self._finish,
-        }
-
-    def _begin(self) -> None:
-        self._field, self._value, self._disposition = b"", b"", b""
-        self._chunks: list[bytes] = []
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _header_end(self) -> None:
-        if self._field.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._field = self._value = b""
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        self._chunks.append(data[start:end])
-
-    def _finish(self) -> None:
-        self.complete = True
-
-    def _end(self) -> None:
-        self.count += 1
-        if self.count > MAX_FIELDS:
-            raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
-        _, options = parse_options_header(self._disposition)
-        if b"name" not in options:
-            raise InvalidBodyError(f"part {self.count} of the form has no name")
-        name, content = _text(options[b"name"]), b"".join(self._chunks)
-        file_name = _file_name(options, self._disposition)
-        if file_name is not None:
-            self._add_file(name, _base_name(file_name), content)
-        elif not isinstance(self.data.get(name), dict):
-            self.data[name] = self._text_field(name, content)
-
-    def _add_file(self, name: str, file_name: str, content: bytes) -> None:
-        if not file_name and not content:
-            return  # a browser's file widget that nobody used
-        files = self.data.get(name)
-        if not isinstance(files, dict):
-            files = self.data[name] = {}
-        files[file_name or name] = io.BytesIO(content)
-
-    def _text_field(self, name: str, content: bytes) -> str:
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
-
-
-def _file_name(options: dict[bytes, bytes], disposition: bytes) -> str | None:
-    if b"filename" in options:
-        return _text(options[b"filename"])
-    # Forbidden in forms by RFC 7578, and sent all the same by older Python clients.
-    extended = EXTENDED_NAME.search(disposition)
-    if extended is None:
-        return None
-    return _text(unquote_to_bytes(extended[1]))
-
-
-def _text(raw: bytes) -> str:
+            f"the multipart body is broken after {whole} whole parts: {error}"
+        ) from None
     try:
-        return raw.decode()
+        parser.close()
+    except MultipartError:
+        raise InvalidBodyError(
+            f"the multipart body ends before its closing boundary '--{boundary}--'; "
+            f"{whole} whole parts came"
+        ) from None
+    return form
+
+
+def _add_part(form: dict[str, Any], part: MultipartSegment, content: bytes, number: int) -> None:
+    """Files of one name share a dict, which beats a text field of that name."""
+    if number > MAX_FIELDS:
+        raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
+    if not part.name:
+        raise InvalidBodyError(f"part {number} of the form has no name")
+    name, file_name = _text(part.name), _file_name(part)
+    files = form.get(name)
+    if file_name is None:
+        if not isinstance(files, dict):
+            form[name] = _text_field(name, content)
+    elif file_name or content:  # else a browser's file widget that nobody used
+        if not isinstance(files, dict):
+            files = form[name] = {}
+        files[_base_name(file_name) or name] = io.BytesIO(content)
+
+
+def _text_field(name: str, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
+
+
+def _file_name(part: MultipartSegment) -> str | None:
+    if part.filename is not None:
+        return _text(part.filename)
+    # Forbidden in forms by RFC 7578, and sent all the same by older Python clients.
+    extended = EXTENDED_NAME.search(part["Content-Disposition"])
+    return None if extended is None else _text(unquote_to_bytes(extended[1]).decode("latin-1"))
+
+
+def _text(name: str) -> str:
+    """The text of a name that is UTF-8, or else Latin-1, and has been read as Latin-1."""
+    try:
+        return name if name.isascii() else name.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return name
 
 
 def _base_name(file_name: str) -> str:

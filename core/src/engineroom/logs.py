@@ -109,8 +109,6 @@ def configure(settings: Settings, quiet: bool = False) -> None:
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(least)
-    # Each broken form is in the access log, with its reason.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 def revive() -> None:
