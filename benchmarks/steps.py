@@ -78,8 +78,8 @@ def instrument(app: Any) -> None:
     (host,) = app.hosts
     service, model = host.model.service, host.model
     marked(Protocol, "data_received", before="received")
-    marked(type(app), "begin", before="asgi")
     for predict in set(app.predicts.values()):
+        marked(predict, "begin", before="asgi")
         marked(predict, "decode", before="decode", after="decoded")
     marked(host.runner, "_work", before="taken")
     for step in ("preprocess", "inference", "postprocess"):

@@ -94,3 +94,28 @@ def test_a_client_that_closes_at_once_costs_the_next_nothing(echo):
             connection.sendall(request(b'{"a":1}'))
     assert echo.post({"a": 2})[:2] == (200, {"a": 2})
     assert "Traceback" not in echo.log()
+
+
+def test_a_body_may_come_in_chunks_of_http(echo):
+    head = request(b"", b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    with connected(echo) as (connection, reader):
+        for _ in range(2):
+            connection.sendall(head + b'3\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n')
+            assert answer_from(reader)[::2] == (200, b'{"a":1}')
+
+
+def test_a_body_that_is_broken_half_way_is_told_so_and_ends_the_connection(echo):
+    head = request(b"", b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    with connected(echo) as (connection, reader):
+        connection.sendall(head + b'3\r\n{"a\r\nno length\r\n')
+        status, _, body = answer_from(reader)
+        assert (status, "not valid HTTP" in json.loads(body)["error"]["message"]) == (400, True)
+        assert reader.read() == b""
+    assert "Traceback" not in echo.log()
+
+
+def test_what_fails_and_what_fits_take_turns_on_one_connection(echo):
+    with connected(echo) as (connection, reader):
+        for body, status in ((b"{", 400), (b"[1]", 200), (b"", 400), (b"[2]", 200)):
+            connection.sendall(request(body))
+            assert answer_from(reader)[0] == status

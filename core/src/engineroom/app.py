@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engineroom.apis import apis_by_url
 from engineroom.encoding import encode_response
-from engineroom.endpoint import Predict, Underway
+from engineroom.endpoint import Predict
 from engineroom.errors import MethodNotAllowedError, NotFoundError
 from engineroom.hosting import Host, in_url, make_hosts, open_packages
 from engineroom.responses import START, error_response
@@ -82,13 +82,10 @@ class Site(Starlette):
             app = self.endpoint_at(scope["path"]) or app
         await app(scope, receive, send)
 
-    def begin(self, scope: Scope, body: bytes, receive: Receive) -> Underway | None:
-        """As :meth:`__call__`, for a request that is all here and needs no task of its own."""
-        if scope["method"] != "POST" or self.user_middleware:
-            return None
-        scope[START] = time.monotonic()
-        endpoint = self.endpoint_at(scope["path"])
-        return endpoint.begin(scope, body, receive) if isinstance(endpoint, Predict) else None
+    def predict_at(self, path: str) -> Predict | None:
+        """What answers a POST to ``path`` with a model of this process and with nothing else."""
+        endpoint = None if self.user_middleware else self.endpoint_at(path)
+        return endpoint if isinstance(endpoint, Predict) else None
 
     def endpoint_at(self, path: str) -> ASGIApp | None:
         """What answers a POST to ``path``."""

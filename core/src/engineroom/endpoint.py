@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -146,22 +146,28 @@ class Predict(Endpoint):
         watch.worker = runner
         return runner.submit(data, watch.deadline)
 
-    def begin(self, scope: Scope, body: bytes, receive: Receive) -> Underway | None:
-        """Begin with a request that is all here; None leaves it to :meth:`__call__`."""
+    def begin(self, scope: Scope, body: bytes, receive: Receive) -> Underway | Reply | None:
+        """As :meth:`__call__`, for a request that is all here and needs no task of its own.
+
+        Returns what refuses it, where something does; None leaves it to :meth:`__call__`.
+        """
         runner = self.host.runner
-        if runner is None or not self.host.is_ready or len(body) > self.settings.max_body_bytes:
+        if runner is None or not self.host.is_ready:
             return None
+        scope[START] = time.monotonic()
         watch = Watch(receive, scope[START], self.settings.timeout_s)
         try:
             head = Head(scope)
             if head.timeout_s is not None:
                 watch.shorten(head.timeout_s)
             runner.check_room()
+            if len(body) > self.settings.max_body_bytes:
+                raise _too_large(self.settings.max_body_bytes, f"{len(body)} bytes")
             data = self.decode(head.content_type, body, scope["query_string"])
             job = runner.submit(data, watch.deadline)
-        except Exception:  # met once more on the usual way, and told there
+        except Exception as error:
             watch.end()
-            return None
+            return _reply(self.refusal(error, scope))
         watch.worker, watch.job = runner, job
         return Underway(self, scope, job, watch)
 
@@ -183,6 +189,18 @@ class Predict(Endpoint):
         ]
 
 
+class Reply(NamedTuple):
+    """What goes to the client of a request without a task."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def _reply(refusal: ErrorResponse) -> Reply:
+    return Reply(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
+
+
 class Underway:
     """A request that runs without a task of its own."""
 
@@ -194,13 +212,14 @@ class Underway:
         error = NotReadyError("the server stops, and its drain_s have passed")
         asyncio.get_running_loop().call_soon(self.watch.give_up, self.job, error)
 
-    def end(self) -> tuple[list[tuple[bytes, bytes]], bytes] | ErrorResponse:
-        """Once the job is settled: headers and body, or what tells why there is no answer."""
+    def end(self) -> Reply:
+        """The answer, or why there is none, once the job is settled."""
         self.watch.end()
         answer = self.job.result
         if isinstance(answer, BaseException):
-            return self.endpoint.refusal(answer, self.scope)
-        return self.endpoint.reply_headers(self.scope, self.job, answer), answer.body
+            return _reply(self.endpoint.refusal(answer, self.scope))
+        headers = self.endpoint.reply_headers(self.scope, self.job, answer)
+        return Reply(200, headers, answer.body)
 
 
 class Head:

@@ -8,12 +8,18 @@ import json
 import re
 import select
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from starlette.types import Message, Scope
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from engineroom.app import Site
-from engineroom.endpoint import Underway
+from engineroom.endpoint import Predict, Reply, Underway
 from engineroom.errors import InvalidBodyError
 
 CLOSE = (b"connection", b"close")
@@ -54,15 +60,34 @@ class JoinedWrites:
             self._transport.writelines(waiting)
 
 
+class Exchange:
+    """A prediction that is all here, and its answer. Stands where uvicorn has its cycle."""
+
+    def __init__(self, endpoint: Predict, scope: Scope, keep_alive: bool) -> None:
+        self.endpoint, self.scope, self.keep_alive = endpoint, scope, keep_alive
+        self.body: list[bytes] = []
+        self.response_complete = self.disconnected = False
+        self.message_event = asyncio.Event()
+        """Set when the client leaves."""
+
+    async def receive(self) -> Message:
+        """What ASGI receives once the body has come."""
+        await self.message_event.wait()
+        return {"type": "http.disconnect"}
+
+
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 on httptools."""
+    """HTTP/1.1 on httptools.
+
+    A prediction that comes whole, as most do, is begun where the parser ends it and answered where
+    its result comes back, without uvicorn's scope, cycle and task. All else goes uvicorn's way.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._site = self.app if isinstance(self.app, Site) else None
-        self._is_reading = False
-        self._new: RequestResponseCycle | None = None
-        """A request whose head is here, and whose body may be in what is being read."""
+        self._coming: Exchange | None = None
+        """A prediction whose head is here, and whose body is in what is being read, perhaps."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = JoinedWrites(transport, self.loop)
@@ -75,61 +100,92 @@ class Protocol(HttpToolsProtocol):
         if (self.cycle is None or self.cycle.response_complete) and b"pgrade:" in data:
             head, end, rest = data.partition(b"\r\n\r\n")
             data = (UPGRADE.sub(b"", head) if end else head) + end + rest
-        self._is_reading = True
         super().data_received(data)
-        self._is_reading = False
-        if self._new is not None:  # the rest of the body is still to come
-            cycle, self._new = self._new, None
-            super()._start_asgi_task(cycle, self.app)
+        if self._coming is not None:  # the rest of the body is still to come
+            coming, self._coming = self._coming, None
+            if not self.transport.is_closing():
+                self._hand_over(coming.body)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        is_plain = app is self._site and not cycle.waiting_for_100_continue
-        if is_plain and self._is_reading and cycle.more_body:
-            self._new = cycle
+    def on_message_begin(self) -> None:
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_headers_complete(self) -> None:
+        path = self.url.decode("latin-1")
+        endpoint = self._endpoint_at(path)
+        if endpoint is None:
+            self._hand_over()
+            return
+        scope = {
+            "type": "http", "method": "POST", "path": path, "query_string": b"",
+            "headers": self.headers,
+        }  # fmt: skip
+        self._coming = Exchange(endpoint, scope, self.parser.should_keep_alive())
+
+    def _endpoint_at(self, path: str) -> Predict | None:
+        """What answers the request whose head has been read, if that is a plain prediction."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not is_idle or self._site is None or self.parser.get_method() != b"POST":
+            return None
+        is_odd = self.expect_100_continue or self.parser.should_upgrade() or self.flow.write_paused
+        if is_odd or self.parser.get_http_version() != "1.1":
+            return None
+        return self._site.predict_at(path)
+
+    def _hand_over(self, body: Sequence[bytes] = ()) -> None:
+        """Let uvicorn have the request whose head, and ``body`` so far, have been read."""
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+        for part in body:
+            super().on_body(part)
+
+    def on_body(self, body: bytes) -> None:
+        if self._coming is None:
+            super().on_body(body)
         else:
-            super()._start_asgi_task(cycle, app)
+            self._coming.body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._coming is not None:
+            exchange, self._coming = self._coming, None
+            body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
+            begun = exchange.endpoint.begin(exchange.scope, body, exchange.receive)
+            if begun is not None:
+                self._take(exchange, begun)
+                return
+            self._hand_over(exchange.body)
         super().on_message_complete()
-        if self._new is not None:
-            cycle, self._new = self._new, None
-            self._begin(cycle, self.app)
 
-    def _begin(self, cycle: RequestResponseCycle, site: Any) -> None:
-        """Begin with a request that is all here: without a task, if it is a plain prediction."""
-        underway: Underway | None = None
-        if not self.flow.write_paused:
-            underway = site.begin(cycle.scope, bytes(cycle.body), cycle.receive)
-        if underway is None:
-            super()._start_asgi_task(cycle, site)
-            return
-        # uvicorn waits for these when it stops, and cancels those that take too long.
-        self.tasks.add(cast("asyncio.Task[None]", underway))
-        underway.job.then = functools.partial(self._answer, cycle, underway)
-
-    def _answer(self, cycle: RequestResponseCycle, underway: Underway) -> None:
-        self.tasks.discard(cast("asyncio.Task[None]", underway))
-        ended = underway.end()
-        if isinstance(ended, tuple):
-            self._write(cycle, *ended)
+    def _take(self, exchange: Exchange, begun: Underway | Reply) -> None:
+        self.cycle = cast(RequestResponseCycle, exchange)
+        if isinstance(begun, Reply):
+            self._write(exchange, begun)
         else:
-            super()._start_asgi_task(cycle, cast(Any, ended))
+            # uvicorn waits for these when it stops, and cancels those that take too long.
+            self.tasks.add(cast("asyncio.Task[None]", begun))
+            begun.job.then = functools.partial(self._answer, exchange, begun)
 
-    def _write(
-        self, cycle: RequestResponseCycle, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        if cycle.disconnected:
+    def _answer(self, exchange: Exchange, underway: Underway) -> None:
+        self.tasks.discard(cast("asyncio.Task[None]", underway))
+        try:
+            self._write(exchange, underway.end())
+        except Exception:
+            self.transport.close()  # no client waits for what does not come
+            raise
+
+    def _write(self, exchange: Exchange, reply: Reply) -> None:
+        if exchange.disconnected:
             return
-        headers = [*cycle.default_headers, *headers]
-        if CLOSE in headers:
-            cycle.keep_alive = False
-        elif not cycle.keep_alive:
+        headers = [*self.server_state.default_headers, *reply.headers]
+        if not exchange.keep_alive:
             headers.append(CLOSE)
-        lines = [b"HTTP/1.1 200 OK", *(b"%s: %s" % header for header in headers), b"", body]
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        self._joined.write_now(b"\r\n".join(lines))
-        if not cycle.keep_alive:
+        lines = [b"%s: %s" % header for header in headers]
+        status = STATUS_LINE[reply.status].rstrip()
+        exchange.response_complete = True
+        self._joined.write_now(b"\r\n".join([status, *lines, b"", reply.body]))
+        if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
