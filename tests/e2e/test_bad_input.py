@@ -41,6 +41,7 @@ def talk(server, data: bytes, pause_s: float = 0.0, more: bytes = b"") -> tuple[
             body += sock.recv(65536)
     status = int(head.split()[1])
     is_json = b"application/json" in head
+    body = body[:length]  # the rest may be the answer to what the server took for a second request
     return status, json.loads(body) if is_json else {"text": body.decode()}, head
 
 

@@ -179,7 +179,9 @@ class Protocol(HttpToolsProtocol):
         if exchange.disconnected:
             return
         headers = [*self.server_state.default_headers, *reply.headers]
-        if not exchange.keep_alive:
+        if CLOSE in headers:  # the server stops
+            exchange.keep_alive = False
+        elif not exchange.keep_alive:
             headers.append(CLOSE)
         lines = [b"%s: %s" % header for header in headers]
         status = STATUS_LINE[reply.status].rstrip()
