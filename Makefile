@@ -25,8 +25,8 @@ serve: .venv/ready  ## serve the example
 test: lint $(OTHERS) $(ALONE)  ## everything: lint, types, the whole suite
 	.venv-dev/bin/pytest
 
-unit: .venv-dev/ready  ## what runs in under a minute
-	.venv-dev/bin/pytest -m 'not slow' tests/unit tests/contract tests/engines/test_onnx.py
+unit: .venv-dev/ready  ## what runs in about a minute
+	.venv-dev/bin/pytest -q -n auto -m 'not slow' tests/unit tests/contract tests/engines/test_onnx.py
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .

@@ -10,9 +10,12 @@ from engineroom.service import Service
 from engineroom.shared_state import kept_state
 
 HEAD = """
+import os
+
 from model_service.onnx_model_service import OnnxServingBaseService
 
 COUNT = 0
+CACHE = {}
 
 def count():
     global COUNT
@@ -53,11 +56,17 @@ def kept(package):
         ("setattr(self, 'x', 1)", "an attribute of self"),
         ("for self.i in data: pass", "self.i"),
         ("with open('x') as self.file: pass", "self.file"),
+        ("Service.last = data", "Service.last"),
+        ("type(self).last = data", "self.last"),
+        ("self.__class__.last = data", "self.__class__"),
+        ("CACHE['a'] = 1", "CACHE"),
+        ("CACHE.setdefault('a', 1)", "CACHE"),
+        ("setattr(Service, 'last', 1)", "an attribute of Service"),
     ],
 )
 def test_what_a_step_keeps_on_self_is_found_with_its_line(kept, line, what):
     found = kept(f"def _preprocess(self, data):\n    {line}\n    return data\n")
-    assert found == f"customize_service.py:19: _preprocess keeps {what}"
+    assert found == f"customize_service.py:22: _preprocess keeps {what}"
 
 
 def test_what_a_step_calls_counts_too(kept):
@@ -87,6 +96,9 @@ def test_a_global_name_counts_too(kept):
         "def _preprocess(self, data):\n    data.update(a=1)\n    return data",
         "def reset(self):\n    self.labels = []",
         "def _preprocess(self, data):\n    darken(data)\n    return data",
+        "def _preprocess(self, data):\n    os.environ['A'] = 'b'\n    return data",
+        "def _preprocess(self, data):\n    CACHE = {}\n    CACHE['a'] = 1\n    return data",
+        "def _preprocess(self, data):\n    return CACHE.get('a', data)",
     ],
 )
 def test_steps_that_only_read_self_keep_nothing(kept, body):

@@ -13,7 +13,7 @@ CUDA0, CUDA1 = Device("cuda", 0), Device("cuda", 1)
 
 def short(value):
     """A test's name for a value."""
-    return ascii(value)[:40]
+    return ascii(value).partition(" at 0x")[0][:40]
 
 
 def spec(dtype="float32", shape=("N",)):

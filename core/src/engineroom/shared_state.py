@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from engineroom.package import Package
@@ -35,13 +35,13 @@ def line_of(function: Any, package: Package) -> str:
 def kept_state(cls: type, package: Package) -> str | None:
     """Where a step of ``cls``, or what it calls in the package, keeps something; None: nowhere.
 
-    What counts: ``self.name = …`` and its like, containers on ``self`` that are changed, and
-    ``global`` names.
+    What counts: ``self.name = …`` and its like, containers on ``self`` that are changed, the same
+    of what the module holds (``Service.name = …``, ``CACHE[x] = …``), and ``global`` names.
     """
     for function in _reached(cls, package):
         node = _node(function)
         is_method = getattr(cls, function.__name__, None) is not None
-        found = next(_kept(node, is_method), None) if node is not None else None
+        found = next(_kept(node, *_keepers(node, function, is_method)), None) if node else None
         if found is not None:
             line, what = found
             file = package.relative(function.__code__.co_filename)
@@ -87,36 +87,52 @@ def _tree(file: str) -> ast.Module:
     return parsed(Path(file))
 
 
-def _kept(function: ast.FunctionDef, is_method: bool) -> Iterator[tuple[int, str]]:
-    arguments = [*function.args.posonlyargs, *function.args.args]
+def _keepers(
+    node: ast.FunctionDef, function: FunctionType, is_method: bool
+) -> tuple[str, set[str]]:
+    """The names in ``node`` of what outlives a call: ``self``, and what the module holds, other
+    modules excepted.
+    """
+    arguments = [*node.args.posonlyargs, *node.args.args]
     me = arguments[0].arg if arguments and is_method else ""
+    own = {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
+            own.add(part.id)
+    held = function.__globals__.items()
+    return me, {name for name, value in held if not isinstance(value, ModuleType)} - own
+
+
+def _kept(function: ast.FunctionDef, me: str, held: set[str]) -> Iterator[tuple[int, str]]:
     for node in ast.walk(function):
         if isinstance(node, ast.Global):
             yield node.lineno, f"global {', '.join(node.names)}"
         elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            if name := _owned(node, me):
+            if name := _owned(node, me, held):
                 yield node.lineno, name
-        elif isinstance(node, ast.Call) and (name := _changed(node, me)):
+        elif isinstance(node, ast.Call) and (name := _changed(node, me, held)):
             yield node.lineno, name
 
 
-def _owned(node: ast.expr, me: str) -> str:
-    """``self.name`` where ``node`` is that or a part of it."""
+def _owned(node: ast.expr, me: str, held: set[str]) -> str:
+    """``self.name`` or ``NAME`` where ``node`` is that or a part of it."""
     name = ""
     while isinstance(node, ast.Attribute | ast.Subscript):
         name = node.attr if isinstance(node, ast.Attribute) else name
         node = node.value
-    return f"{me}.{name}" if isinstance(node, ast.Name) and node.id == me and name else ""
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "type" and node.args:
+            node = node.args[0]  # type(self).name
+    if not isinstance(node, ast.Name) or (node.id not in held and not (node.id == me and name)):
+        return ""
+    return f"{node.id}.{name}" if name else node.id
 
 
-def _changed(call: ast.Call, me: str) -> str:
+def _changed(call: ast.Call, me: str, held: set[str]) -> str:
     function = call.func
     if isinstance(function, ast.Name) and function.id == "setattr":
-        return f"an attribute of {me}" if _is(call.args[:1], me) else ""
+        owner = call.args[0] if call.args else None
+        is_kept = isinstance(owner, ast.Name) and owner.id in {me, *held}
+        return f"an attribute of {ast.unparse(call.args[0])}" if is_kept else ""
     if isinstance(function, ast.Attribute) and function.attr in CHANGES:
-        return _owned(function.value, me)
+        return _owned(function.value, me, held)
     return ""
-
-
-def _is(arguments: list[ast.expr], me: str) -> bool:
-    return any(isinstance(argument, ast.Name) and argument.id == me for argument in arguments)
