@@ -41,7 +41,6 @@ def talk(server, data: bytes, pause_s: float = 0.0, more: bytes = b"") -> tuple[
             body += sock.recv(65536)
     status = int(head.split()[1])
     is_json = b"application/json" in head
-    body = body[:length]  # the rest may be the answer to what the server took for a second request
     return status, json.loads(body) if is_json else {"text": body.decode()}, head
 
 
@@ -77,7 +76,7 @@ def test_broken_json_is_400(plain, body, why):
     ("body", "kind", "why"),
     [
         (b'--e\r\nContent-Disposition: form-data; name="x"\r\n\r\nabc', "e", "ends before"),
-        (b"no boundary at all", "e", "ends before its closing boundary '--e--'; 0"),
+        (b"no boundary at all", "e", "broken"),
         (b"", "e", "no input"),
         (b"--e--\r\n", "", "without a boundary"),
         (b"--e\r\nX: y\r\n\r\nabc\r\n--e--\r\n", "e", "Missing Content-Disposition"),

@@ -104,6 +104,34 @@ def test_a_body_may_come_in_chunks_of_http(echo):
             assert answer_from(reader)[::2] == (200, b'{"a":1}')
 
 
+def test_what_follows_a_chunked_body_does_not_count_as_a_header(echo):
+    head = request(b"", b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    with connected(echo) as (connection, reader):
+        connection.sendall(head + b"3\r\n[1]\r\n0\r\nContent-Type: image/png\r\n\r\n")
+        assert answer_from(reader)[0] == 200
+
+
+def test_many_bad_requests_at_once_do_not_hold_up_other_clients(echo):
+    with connected(echo) as (connection, _):
+        connection.sendall(request(b"") * 5000)
+        time.sleep(0.05)
+        start = time.monotonic()
+        assert echo.post({"a": 1})[0] == 200
+        assert time.monotonic() - start < 0.5
+
+
+def test_requests_that_wait_behind_another_are_answered_before_the_server_stops(
+    start_server, services
+):
+    server = start_server(services / "slow", ready=True)
+    with connected(server) as (connection, reader):
+        connection.sendall(request(b'{"seconds":0.5}') + request(b'{"seconds":0}'))
+        time.sleep(0.2)
+        server.process.terminate()
+        first, second = answer_from(reader), answer_from(reader)
+    assert (first[0], second[0], second[1]["connection"]) == (200, 200, "close")
+
+
 def test_a_body_that_is_broken_half_way_is_told_so_and_ends_the_connection(echo):
     head = request(b"", b"Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
     with connected(echo) as (connection, reader):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import pytest
 
@@ -20,7 +21,10 @@ def decode(body, content_type=JSON, query=b""):
 def decode_form(form, *parts, query=b""):
     """The data of a form, with the content of its files instead of the files."""
     body, content_type = form(*parts)
-    data = decode_request(content_type, body, query)
+    return contents(decode_request(content_type, body, query))
+
+
+def contents(data):
     return {
         key: {name: file.getvalue() for name, file in value.items()}
         if isinstance(value, dict)
@@ -336,7 +340,8 @@ def test_a_broken_form_is_refused(body):
 @pytest.mark.parametrize(
     ("head", "why"),
     [
-        (b"Content-Disposition: form-data", "part 1 of the form has no name"),
+        (b'Content-Disposition: form-data; name=""', "part 1 of the form has no name"),
+        (b"Content-Disposition: form-data", "broken after 0 whole parts: .*Missing name"),
         (b"Content-Type: text/plain", "broken after 0 whole parts: Missing Content-Disposition"),
     ],
 )
@@ -357,8 +362,44 @@ def test_a_name_that_is_not_utf_8_is_latin_1():
     assert decode(body, MULTIPART) == {"caf\xe9": "x"}
 
 
-def test_a_boundary_beyond_all_measure_costs_nothing():
-    with pytest.raises(InvalidBodyError, match="ends before its closing boundary"):
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        ("name=a[0]", {"a[0]": "x"}),
+        ("name=size; filename=my file.png", {"size": {"my file.png": b"x"}}),
+        ("name=größe", {"größe": "x"}),
+        ('filename="a;b.png"; name="a"', {"a": {"a;b.png": b"x"}}),
+        (r'name="a"; filename="say \"x\".png"', {"a": {'say "x".png': b"x"}}),
+        ("name=\"a\"; filename*=utf-8''àé.png", {"a": {"àé.png": b"x"}}),
+    ],
+)
+def test_names_are_taken_as_they_come_quoted_or_not(head, found):
+    body = f"--edge\r\nContent-Disposition: form-data; {head}\r\n\r\nx\r\n--edge--\r\n".encode()
+    assert contents(decode(body, MULTIPART)) == found
+
+
+@pytest.mark.parametrize("boundary", ["----=_Part_1", "abc==", "a:b/c?d", "a,b(c)"])
+def test_a_boundary_need_not_be_quoted(boundary):
+    part = f'--{boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--{boundary}--'
+    assert decode(part.encode(), f"multipart/form-data;\tboundary={boundary}") == {"a": "1"}
+
+
+def test_a_header_of_many_lines_is_refused():
+    head = b'Content-Disposition: form-data;\r\n name="a"'
+    with pytest.raises(InvalidBodyError, match="broken after 0 whole parts"):
+        decode(b"--edge\r\n" + head + b"\r\n\r\n1\r\n--edge--\r\n", MULTIPART)
+
+
+@pytest.mark.parametrize("value", ['"' + ";" * 60_000, 'x;b="y' * 10_000, '"' + '\\";' * 20_000])
+def test_a_header_of_many_options_costs_nothing(value):
+    start = time.monotonic()
+    with pytest.raises(UnsupportedMediaTypeError):
+        decode(b"x", f"image/png; a={value}")
+    assert time.monotonic() - start < 0.5
+
+
+def test_a_boundary_beyond_all_measure_is_refused():
+    with pytest.raises(InvalidBodyError, match="multipart body is broken"):
         decode(b"x", "multipart/form-data; boundary=" + "b" * 5000)
 
 

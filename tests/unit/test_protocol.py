@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -12,6 +13,11 @@ from engineroom.protocol import Protocol
 
 REQUEST = b'POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\n{"a":1}'
 BROKEN = REQUEST.replace(b"}", b"]")
+FORM = b'--e\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+HALF_A_FORM = (
+    b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=e\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(FORM), FORM)
+)
 
 
 class Transport(asyncio.Transport):
@@ -63,9 +69,10 @@ async def garbage_of(app, request, requests):
     return found
 
 
-def test_a_request_leaves_nothing_that_only_the_garbage_collector_finds(services):
+@pytest.mark.parametrize("request_", [REQUEST, BROKEN, HALF_A_FORM], ids=["good", "broken", "form"])
+def test_a_request_leaves_nothing_that_only_the_garbage_collector_finds(services, request_):
     app = create_app(services / "echo")
-    assert asyncio.run(garbage_of(app, REQUEST, 100)) < 20
+    assert asyncio.run(garbage_of(app, request_, 100)) < 20
 
 
 def test_a_broken_request_is_decoded_once(services):

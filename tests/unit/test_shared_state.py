@@ -34,9 +34,10 @@ class Service(OnnxServingBaseService):
 
 @pytest.fixture
 def kept(package):
-    def look(body: str) -> str | None:
-        script = HEAD + textwrap.indent(textwrap.dedent(body), "    ")
-        folder = package(script + "\n    def _inference(self, data):\n        return data\n")
+    def look(body: str, imports: str = "", **files: str) -> str | None:
+        script = imports + HEAD + textwrap.indent(textwrap.dedent(body), "    ")
+        script += "\n    def _inference(self, data):\n        return data\n"
+        folder = package(script, **files)
         model = engineroom.load(folder, engine="onnx")
         return kept_state(type(model.service), open_package(folder))
 
@@ -53,15 +54,16 @@ def kept(package):
         ("self.table['a'].b = 1", "self.table"),
         ("del self.size", "self.size"),
         ("self.labels.append(1)", "self.labels"),
-        ("setattr(self, 'x', 1)", "an attribute of self"),
+        ("setattr(self, 'x', 1)", "self.x"),
         ("for self.i in data: pass", "self.i"),
         ("with open('x') as self.file: pass", "self.file"),
         ("Service.last = data", "Service.last"),
         ("type(self).last = data", "self.last"),
         ("self.__class__.last = data", "self.__class__"),
+        ("setattr(type(self), data, 1)", "self.…"),
         ("CACHE['a'] = 1", "CACHE"),
         ("CACHE.setdefault('a', 1)", "CACHE"),
-        ("setattr(Service, 'last', 1)", "an attribute of Service"),
+        ("setattr(Service, 'last', 1)", "Service.last"),
     ],
 )
 def test_what_a_step_keeps_on_self_is_found_with_its_line(kept, line, what):
@@ -80,6 +82,13 @@ def test_what_a_step_calls_counts_too(kept):
     """)
     assert found is not None
     assert found.endswith("scaled keeps self.last")
+
+
+def test_what_another_module_of_the_package_holds_counts_too(kept):
+    body = "def _preprocess(self, data):\n    store.LAST.append(data)\n    return data\n"
+    found = kept(body, "import store\n", **{"store.py": "LAST = []\n"})
+    assert found is not None
+    assert found.endswith("_preprocess keeps store.LAST")
 
 
 def test_a_global_name_counts_too(kept):

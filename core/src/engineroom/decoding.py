@@ -21,12 +21,7 @@ from engineroom.errors import InvalidBodyError, InvalidInputError, UnsupportedMe
 from engineroom.hookspecs import hookimpl
 
 try:
-    from multipart import (
-        MultipartError,
-        MultipartSegment,
-        PushMultipartParser,
-        parse_options_header,
-    )
+    from multipart import MultipartError, MultipartSegment, PushMultipartParser
 except ImportError as error:  # python-multipart before 0.0.13 has a module of this name, too
     raise ImportError(f"{error}; run: pip install -U multipart python-multipart") from None
 
@@ -42,7 +37,9 @@ CHARSETS = {
 DIGITS_ALIKE = bytes.maketrans(b"123456789", b"0" * 9)
 HUGE = b"0" * 19
 """Digits of an integer that orjson might read as a float."""
-EXTENDED_NAME = re.compile(r"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]*)", re.IGNORECASE)
+OPTION = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:\\.|[^"\\])*"|[^;"]*)', re.ASCII)
+"""One of a header, also where it should be quoted and is not: ``boundary=a=b``, ``name=a[0]``."""
+EXTENDED = re.compile(r"[\w-]*'[^']*'(.*)")
 ACCEPTED = "application/json, multipart/form-data, application/x-www-form-urlencoded"
 
 
@@ -76,13 +73,25 @@ def decode_text(content_type: str, body: bytes, query: bytes) -> Any:  # noqa: A
         InvalidInputError: it is empty.
         InvalidBodyError: it is not text.
     """
-    kind, options = parse_options_header(content_type)
+    kind, options = _options(content_type)
     if kind == "multipart/form-data":
         return _multipart(body, options.get("boundary", ""))
     text = _text_of(body, options.get("charset", "utf-8").lower())
     if not text.strip():
         raise InvalidInputError("the request carries no input; send a body")
     return text
+
+
+def _options(header: str) -> tuple[str, dict[str, str]]:
+    """The value of a header before its first semicolon, and what follows that, by name."""
+    kind = header.partition(";")[0].strip().lower()
+    return kind, {name.lower(): _unquoted_option(value) for name, value in OPTION.findall(header)}
+
+
+def _unquoted_option(value: str) -> str:
+    if value[:1] == '"':
+        return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return value.strip()
 
 
 def _text_of(body: bytes, charset: str) -> str:
@@ -101,7 +110,7 @@ def _decode_body(content_type: str, body: bytes) -> Any:
         return None
     if content_type == "application/json":  # the usual case, without parsing the header
         return _json(body, "utf-8")
-    kind, options = parse_options_header(content_type)
+    kind, options = _options(content_type)
     charset = options.get("charset", "utf-8").lower()
     if kind == "multipart/form-data":
         return _multipart(body, options.get("boundary", ""))
@@ -181,11 +190,13 @@ def _unquoted(text: bytes) -> str:
 def _multipart(body: bytes, boundary: str) -> dict[str, Any]:
     if not boundary:
         raise InvalidBodyError("multipart/form-data without a boundary in its content type")
-    # Latin-1 keeps the bytes of names, which clients send in more than one charset.
-    parser = PushMultipartParser(boundary.encode("latin-1"), header_charset="latin-1")
     form: dict[str, Any] = {}
     whole = 0
     try:
+        # Latin-1 keeps the bytes of names, which clients send in more than one charset. Where it is
+        # not strict it takes headers of many lines, and reads each as often as more follow.
+        delimiter = boundary.encode("latin-1")
+        parser = PushMultipartParser(delimiter, header_charset="latin-1", strict=True)
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
                 part, content = event, b""
@@ -195,12 +206,14 @@ def _multipart(body: bytes, boundary: str) -> dict[str, Any]:
                 whole += 1
                 _add_part(form, part, content, whole)
     except MultipartError as error:
+        error.__traceback__ = None  # the parser keeps it, and it the body: only garbage collection
         raise InvalidBodyError(
             f"the multipart body is broken after {whole} whole parts: {error}"
         ) from None
     try:
         parser.close()
-    except MultipartError:
+    except MultipartError as error:
+        error.__traceback__ = None
         raise InvalidBodyError(
             f"the multipart body ends before its closing boundary '--{boundary}--'; "
             f"{whole} whole parts came"
@@ -212,9 +225,10 @@ def _add_part(form: dict[str, Any], part: MultipartSegment, content: bytes, numb
     """Files of one name share a dict, which beats a text field of that name."""
     if number > MAX_FIELDS:
         raise InvalidBodyError(f"the form has more than {MAX_FIELDS} fields")
-    if not part.name:
+    _, options = _options(part["Content-Disposition"])
+    if not options.get("name"):
         raise InvalidBodyError(f"part {number} of the form has no name")
-    name, file_name = _text(part.name), _file_name(part)
+    name, file_name = _text(options["name"]), _file_name(options)
     files = form.get(name)
     if file_name is None:
         if not isinstance(files, dict):
@@ -232,16 +246,19 @@ def _text_field(name: str, content: bytes) -> str:
         raise InvalidBodyError(f"the field {name!r} is not UTF-8: byte {error.start}") from None
 
 
-def _file_name(part: MultipartSegment) -> str | None:
-    if part.filename is not None:
-        return _text(part.filename)
+def _file_name(options: dict[str, str]) -> str | None:
+    if "filename" in options:
+        return _text(options["filename"])
     # Forbidden in forms by RFC 7578, and sent all the same by older Python clients.
-    extended = EXTENDED_NAME.search(part["Content-Disposition"])
-    return None if extended is None else _text(unquote_to_bytes(extended[1]).decode("latin-1"))
+    extended = EXTENDED.fullmatch(options.get("filename*", ""))
+    if extended is None:
+        return None
+    return _text(unquote_to_bytes(extended[1].encode("latin-1")).decode("latin-1"))
 
 
 def _text(name: str) -> str:
     """The text of a name that is UTF-8, or else Latin-1, and has been read as Latin-1."""
+    name = name.replace("%22", '"')  # as browsers write it, and nothing else
     try:
         return name if name.isascii() else name.encode("latin-1").decode()
     except UnicodeDecodeError:

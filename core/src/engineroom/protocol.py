@@ -55,8 +55,8 @@ class JoinedWrites:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():  # the client may have left meanwhile
             self._transport.writelines(waiting)
 
 
@@ -104,22 +104,23 @@ class Protocol(HttpToolsProtocol):
         if self._coming is not None:  # the rest of the body is still to come
             coming, self._coming = self._coming, None
             if not self.transport.is_closing():
-                self._hand_over(coming.body)
+                self._hand_over(coming.scope["headers"], coming.body)
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
-        path = self.url.decode("latin-1")
+        path, headers = self.url.decode("latin-1"), self.headers
         endpoint = self._endpoint_at(path)
         if endpoint is None:
-            self._hand_over()
-            return
-        scope = {
-            "type": "http", "method": "POST", "path": path, "query_string": b"",
-            "headers": self.headers,
-        }  # fmt: skip
-        self._coming = Exchange(endpoint, scope, self.parser.should_keep_alive())
+            self._hand_over(headers)
+        else:
+            scope = {
+                "type": "http", "method": "POST", "path": path, "query_string": b"",
+                "headers": headers,
+            }  # fmt: skip
+            self._coming = Exchange(endpoint, scope, self.parser.should_keep_alive())
+        self.headers = []  # what may follow a chunked body is not to be taken for them
 
     def _endpoint_at(self, path: str) -> Predict | None:
         """What answers the request whose head has been read, if that is a plain prediction."""
@@ -131,9 +132,9 @@ class Protocol(HttpToolsProtocol):
             return None
         return self._site.predict_at(path)
 
-    def _hand_over(self, body: Sequence[bytes] = ()) -> None:
+    def _hand_over(self, headers: list[tuple[bytes, bytes]], body: Sequence[bytes] = ()) -> None:
         """Let uvicorn have the request whose head, and ``body`` so far, have been read."""
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        url, expect = self.url, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
@@ -155,13 +156,14 @@ class Protocol(HttpToolsProtocol):
             if begun is not None:
                 self._take(exchange, begun)
                 return
-            self._hand_over(exchange.body)
+            self._hand_over(exchange.scope["headers"], exchange.body)
         super().on_message_complete()
 
     def _take(self, exchange: Exchange, begun: Underway | Reply) -> None:
         self.cycle = cast(RequestResponseCycle, exchange)
         if isinstance(begun, Reply):
-            self._write(exchange, begun)
+            # Later, or one connection's many bad requests would be answered before all others.
+            self.loop.call_soon(self._write, exchange, begun)
         else:
             # uvicorn waits for these when it stops, and cancels those that take too long.
             self.tasks.add(cast("asyncio.Task[None]", begun))
@@ -178,10 +180,12 @@ class Protocol(HttpToolsProtocol):
     def _write(self, exchange: Exchange, reply: Reply) -> None:
         if exchange.disconnected:
             return
-        headers = [*self.server_state.default_headers, *reply.headers]
-        if CLOSE in headers:  # the server stops
+        default = self.server_state.default_headers
+        # A server that stops says so to each connection, with the last of what it has read there.
+        if CLOSE in default and not self.pipeline:
             exchange.keep_alive = False
-        elif not exchange.keep_alive:
+        headers = [*(header for header in default if header != CLOSE), *reply.headers]
+        if not exchange.keep_alive:
             headers.append(CLOSE)
         lines = [b"%s: %s" % header for header in headers]
         status = STATUS_LINE[reply.status].rstrip()

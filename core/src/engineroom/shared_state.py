@@ -36,12 +36,14 @@ def kept_state(cls: type, package: Package) -> str | None:
     """Where a step of ``cls``, or what it calls in the package, keeps something; None: nowhere.
 
     What counts: ``self.name = …`` and its like, containers on ``self`` that are changed, the same
-    of what the module holds (``Service.name = …``, ``CACHE[x] = …``), and ``global`` names.
+    of what its module holds (``Service.name = …``, ``CACHE[x] = …``), and ``global`` names.
     """
     for function in _reached(cls, package):
         node = _node(function)
         is_method = getattr(cls, function.__name__, None) is not None
-        found = next(_kept(node, *_keepers(node, function, is_method)), None) if node else None
+        found = (
+            next(_kept(node, *_keepers(node, function, is_method, package)), None) if node else None
+        )
         if found is not None:
             line, what = found
             file = package.relative(function.__code__.co_filename)
@@ -88,10 +90,10 @@ def _tree(file: str) -> ast.Module:
 
 
 def _keepers(
-    node: ast.FunctionDef, function: FunctionType, is_method: bool
+    node: ast.FunctionDef, function: FunctionType, is_method: bool, package: Package
 ) -> tuple[str, set[str]]:
-    """The names in ``node`` of what outlives a call: ``self``, and what the module holds, other
-    modules excepted.
+    """The names in ``node`` of what outlives a call: ``self``, and what the module holds; not the
+    libraries that it imports.
     """
     arguments = [*node.args.posonlyargs, *node.args.args]
     me = arguments[0].arg if arguments and is_method else ""
@@ -99,8 +101,12 @@ def _keepers(
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
             own.add(part.id)
-    held = function.__globals__.items()
-    return me, {name for name, value in held if not isinstance(value, ModuleType)} - own
+    held = {
+        name
+        for name, value in function.__globals__.items()
+        if not isinstance(value, ModuleType) or package.owns(getattr(value, "__file__", None) or "")
+    }
+    return me, held - own
 
 
 def _kept(function: ast.FunctionDef, me: str, held: set[str]) -> Iterator[tuple[int, str]]:
@@ -129,10 +135,10 @@ def _owned(node: ast.expr, me: str, held: set[str]) -> str:
 
 def _changed(call: ast.Call, me: str, held: set[str]) -> str:
     function = call.func
-    if isinstance(function, ast.Name) and function.id == "setattr":
-        owner = call.args[0] if call.args else None
-        is_kept = isinstance(owner, ast.Name) and owner.id in {me, *held}
-        return f"an attribute of {ast.unparse(call.args[0])}" if is_kept else ""
+    if isinstance(function, ast.Name) and function.id == "setattr" and len(call.args) == 3:
+        owner, name, _ = call.args
+        named = name.value if isinstance(name, ast.Constant) else "…"
+        return _owned(ast.Attribute(owner, str(named), ast.Store()), me, held)
     if isinstance(function, ast.Attribute) and function.attr in CHANGES:
         return _owned(function.value, me, held)
     return ""
