@@ -28,8 +28,9 @@ from starlette.types import ASGIApp
 from engineroom import behind, children, front
 from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
-from engineroom.errors import LOAD_FAILED, EngineEndError, LoadError, SettingError
+from engineroom.errors import LOAD_FAILED, EngineEndError, LoadError
 from engineroom.hosting import Host, make_hosts, open_packages
+from engineroom.listening import begin_no_more, listen
 from engineroom.logs import configure
 from engineroom.model import State
 from engineroom.protocol import Protocol
@@ -44,6 +45,8 @@ PATHS = f"{ENV_PREFIX}PATHS"
 KEEP_ALIVE_S = 75
 LAST_CALL_S = 0.5
 """At the end, how long clients that keep a connection have to use it once more."""
+LAST_ARRIVAL_S = 0.1
+"""How long a connection may take to be made that had begun before the end."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _hosts: list[Host] = []
@@ -73,7 +76,7 @@ def serve(
         behind.end_with_front()
         listening = behind.listen()
     else:
-        listening = _listen(settings.host, settings.port)
+        listening = listen(settings.host, settings.port)
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         log.info("serving %s on http://%s:%d (Ctrl-C stops)", ", ".join(packages), shown, port)
@@ -137,7 +140,7 @@ class Server(uvicorn.Server):
             _stop_when_failed()
             if _seat is not None:
                 _seat.tell(_is_ready())
-                await self._accept(_is_ready() or _seat.up == 0)
+                await self._accept(_takes_connections())
         return await super().on_tick(counter)
 
     async def _accept(self, wanted: bool) -> None:
@@ -172,14 +175,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what listens; give clients the time to learn with an answer that theirs ends."""
         await self._accept(False)
-        for each in self._listening:
-            await self._empty(each)
-            each.close()
+        if multiprocessing.parent_process() is None:  # else others accept on it
+            for each in self._listening:
+                begin_no_more(each)
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         for connection in state.connections:
             if isinstance(connection, Protocol) and connection.cycle is not None:
                 connection.cycle.default_headers = state.default_headers
+        limit = time.monotonic() + LAST_ARRIVAL_S
+        while _takes_connections() and time.monotonic() < limit:
+            for each in self._listening:
+                await self._empty(each)
+            await asyncio.sleep(0.02)
+        for each in self._listening:
+            each.close()
         limit = time.monotonic() + LAST_CALL_S
         while state.connections and time.monotonic() < limit:
             await asyncio.sleep(0.02)
@@ -285,6 +295,11 @@ def _is_ready() -> bool:
     return all(host.is_ready for host in _hosts)
 
 
+def _takes_connections() -> bool:
+    """Whether new connections are for this process: one of several may leave them to the others."""
+    return _seat is None or _is_ready() or _seat.up == 0
+
+
 def _stop_when_failed() -> None:
     """Called once a second: a server whose model failed has nothing to serve.
 
@@ -302,24 +317,3 @@ def _stop_when_failed() -> None:
     elif failed and not _hosts[0].settings.reload:
         behind.tell(str(failed[0]))
         leave(LOAD_FAILED)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket. uvicorn listens on it.
-
-    Raises:
-        SettingError: the address is taken, or not one of this machine.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        # With its protocol named, asyncio sets TCP_NODELAY on what it accepts.
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        raise SettingError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
-        ) from None
-    listening.set_inheritable(True)
-    return listening

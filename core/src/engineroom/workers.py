@@ -19,6 +19,7 @@ from multiprocessing.sharedctypes import RawArray
 from typing import TypeAlias
 
 from engineroom.errors import ENGINE_ENDED, ENGINE_HUNG, LOAD_FAILED
+from engineroom.listening import begin_no_more
 from engineroom.settings import Settings
 
 log = logging.getLogger("engineroom")
@@ -256,7 +257,8 @@ class Supervisor:
             self._renewing.clear()
 
     def _stop(self, signals: socket.socket) -> None:
-        # Nobody accepts any more, so nobody shall wait to be accepted.
+        # The workers accept what has begun. None of them will be there for the next.
+        begin_no_more(self.listening)
         self.listening.close()
         for worker in self._workers():
             worker.retire(self.settings.drain_s)
