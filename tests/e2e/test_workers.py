@@ -161,6 +161,20 @@ def test_sigterm_loses_nothing(start_server, fragile, keep_alive, workers, to_al
     assert "starting another" not in server.log()
 
 
+def test_connections_are_shared_among_the_workers(start_server, fragile):
+    server = start_server(fragile, "--workers", "2")
+    wait_for_workers(server, 2)
+    shares = collections.Counter()
+    with contextlib.ExitStack() as open_lines:
+        for _ in range(20):
+            line = http.client.HTTPConnection("127.0.0.1", server.port)
+            open_lines.enter_context(contextlib.closing(line))
+            line.request("POST", "/", '{"seconds": 0}')
+            shares[json.load(line.getresponse())] += 1
+    assert min(shares.values()) >= 8
+    assert len(shares) == 2
+
+
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_sighup_replaces_every_worker_and_fails_no_request(start_server, fragile, keep_alive):
     server = start_server(fragile, "--workers", "2")

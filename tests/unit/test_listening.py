@@ -1,5 +1,9 @@
-"""The end of a socket that listens: what has begun is taken, and nothing more begins."""
+"""A socket that listens: who takes what comes, and its end, after which nothing more begins."""
 
+import asyncio
+import contextlib
+import errno
+import functools
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -7,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from engineroom.errors import SettingError
-from engineroom.listening import begin_no_more, listen
+from engineroom.listening import Acceptor, begin_no_more, listen
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux drops the packets")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux drops the packets")
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -27,6 +31,7 @@ def connect(listening):
     return socket.create_connection(listening.getsockname()[:2], timeout=5)
 
 
+@on_linux
 def test_a_connection_that_was_not_accepted_yet_is_kept(listening):
     with connect(listening) as client:
         begin_no_more(listening)
@@ -37,6 +42,7 @@ def test_a_connection_that_was_not_accepted_yet_is_kept(listening):
         assert client.recv(100) == b"an answer"
 
 
+@on_linux
 def test_a_client_that_comes_later_is_refused_and_not_reset(listening):
     begin_no_more(listening)
     with ThreadPoolExecutor() as pool:
@@ -48,3 +54,91 @@ def test_a_client_that_comes_later_is_refused_and_not_reset(listening):
         listening.close()
         with pytest.raises(ConnectionRefusedError):
             late.result()
+
+
+class Some:
+    """An acceptor, and three clients; it is ahead of the others once it has taken its share."""
+
+    def __init__(self, share):
+        self.share, self.taken = share, 0
+
+    def protocol(self):
+        self.taken += 1
+        return asyncio.Protocol()
+
+    def is_ahead(self):
+        return self.taken + len(self.acceptor.coming) >= self.share
+
+    async def __aenter__(self):
+        self._open = contextlib.ExitStack()
+        listening = self._open.enter_context(listen("127.0.0.1", 0))
+        self.acceptor = Acceptor(listening, 10, self.protocol, self.is_ahead)
+        for _ in range(3):
+            self._open.enter_context(connect(listening))
+        await asyncio.sleep(0.05)
+        return self
+
+    async def __aexit__(self, *_):
+        self._open.close()
+
+
+def in_a_loop(test):
+    """Run the test in an event loop."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Whoever is ahead waits for as long as a test takes."""
+    monkeypatch.setattr("engineroom.listening.YIELD_S", 60)
+
+
+@in_a_loop
+async def test_a_process_takes_what_comes_until_another_has_fewer_connections(patient):
+    async with Some(share=2) as some:
+        assert some.taken == 2
+
+
+@in_a_loop
+async def test_it_takes_what_the_others_leave():
+    async with Some(share=0) as some:
+        assert some.taken == 3
+
+
+@in_a_loop
+async def test_it_goes_on_when_it_is_not_ahead_any_more(patient):
+    async with Some(share=0) as some:
+        some.share = 3
+        some.acceptor.look()
+        await asyncio.sleep(0.05)
+        assert some.taken == 3
+
+
+@in_a_loop
+async def test_a_connection_that_ends_after_it_was_closed_changes_nothing(patient):
+    async with Some(share=1) as some:
+        some.acceptor.close()
+        some.share = 3
+        some.acceptor.look()
+        await asyncio.sleep(0.05)
+        assert some.taken == 1
+
+
+@in_a_loop
+async def test_too_many_open_files_are_said_and_do_not_end_it(monkeypatch, caplog):
+    accept = Acceptor._accept
+
+    def fail(_acceptor):
+        monkeypatch.setattr(Acceptor, "_accept", accept)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Acceptor, "_accept", fail)
+    monkeypatch.setattr("engineroom.listening.PAUSE_S", 0.01)
+    async with Some(share=3) as some:
+        assert some.taken == 3
+    assert "no connection can be accepted for a second: [Errno 24] Too many" in caplog.text

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
+import logging
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from engineroom.errors import SettingError
 
+log = logging.getLogger("engineroom")
+
+YIELD_S = 0.001
+"""How long a process that has more connections than another leaves it the next."""
+PAUSE_S = 1.0
+"""After an ``accept`` that failed, as it does when too many files are open."""
 SO_ATTACH_FILTER = 26
 """Linux's number, which Python's ``socket`` does not name."""
 # Classic BPF: each instruction is (code, steps if true, steps if false, operand).
@@ -56,3 +65,72 @@ def begin_no_more(listening: socket.socket) -> None:
     program = struct.pack("HP", len(NO_SYN), ctypes.addressof(held))
     with contextlib.suppress(OSError):
         listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+class Acceptor:
+    """Accepts on a socket on which other processes do so too, and leaves each its share.
+
+    The first to wake would take all that wait: on two cores, both of two connections three times in
+    eight, and one core idle as long as they last.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        backlog: int,
+        protocol: Callable[[], asyncio.Protocol],
+        is_ahead: Callable[[], bool],
+    ) -> None:
+        """``is_ahead()``: whether another process has fewer connections than this one."""
+        self._listening, self._protocol, self._is_ahead = listening, protocol, is_ahead
+        self._loop = asyncio.get_running_loop()
+        self._rest: asyncio.TimerHandle | None = None
+        self.coming: set[asyncio.Task[object]] = set()
+        """Accepted, and not yet among the server's connections."""
+        listening.setblocking(False)
+        listening.listen(backlog)
+        self._loop.add_reader(listening, self._take)
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._loop.remove_reader(self._listening)
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._listening.close()
+
+    def look(self) -> None:
+        """A connection has ended here: perhaps there is nobody to wait for any more."""
+        if not self._is_ahead() and self._rest is not None:
+            self._rest.cancel()
+            self._go_on()
+
+    def _take(self, at_least: int = 0) -> None:
+        """Take this process's share of those that wait."""
+        try:
+            while at_least > 0 or not self._is_ahead():
+                self._accept()
+                at_least -= 1
+            self._pause(YIELD_S)
+        except (BlockingIOError, ConnectionAbortedError):
+            pass  # that was the last; or its client has left already
+        except OSError as error:
+            log.error("no connection can be accepted for a second: %s", error)
+            self._pause(PAUSE_S)
+
+    def _accept(self) -> None:
+        accepted, _ = self._listening.accept()
+        made = self._loop.connect_accepted_socket(self._protocol, accepted)
+        task = self._loop.create_task(made)
+        self.coming.add(task)
+        task.add_done_callback(self.coming.discard)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        # Then one is taken in any case: no other process has wanted it.
+        self._rest = self._loop.call_later(seconds, self._go_on, 1)
+
+    def _go_on(self, at_least: int = 0) -> None:
+        self._rest = None
+        self._loop.add_reader(self._listening, self._take)
+        self._take(at_least)

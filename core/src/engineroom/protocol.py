@@ -8,7 +8,7 @@ import json
 import re
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from starlette.types import Message, Scope
@@ -86,12 +86,18 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._site = self.app if isinstance(self.app, Site) else None
+        self.on_lost: Callable[[], object] = bool
+        """Called when the connection has ended."""
         self._coming: Exchange | None = None
         """A prediction whose head is here, and whose body is in what is being read, perhaps."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joined = JoinedWrites(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joined))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.on_lost()
 
     def data_received(self, data: bytes) -> None:
         # The parser drops the body of a request that offers an upgrade, as Java's HttpClient and

@@ -30,7 +30,7 @@ from engineroom.app import Application
 from engineroom.devices import listed_devices, settle
 from engineroom.errors import LOAD_FAILED, EngineEndError, LoadError
 from engineroom.hosting import Host, make_hosts, open_packages
-from engineroom.listening import begin_no_more, listen
+from engineroom.listening import Acceptor, begin_no_more, listen
 from engineroom.logs import configure
 from engineroom.model import State
 from engineroom.protocol import Protocol
@@ -133,33 +133,43 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._listening = sockets or []
-        await super().startup([each.dup() for each in self._listening])
+        self._acceptor: Acceptor | None = None
+        # One of several accepts on its own, and not before its model is ready.
+        await super().startup([each.dup() for each in self._listening] if _seat is None else [])
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             _stop_when_failed()
             if _seat is not None:
                 _seat.tell(_is_ready())
-                await self._accept(_takes_connections())
+                self._accept(_seat, _takes_connections())
         return await super().on_tick(counter)
 
-    async def _accept(self, wanted: bool) -> None:
+    def _accept(self, seat: Seat, wanted: bool) -> None:
         """Take new connections, or leave them to the other workers.
 
         A worker that is stuck refuses quickly, and would draw the most requests.
         """
         if not wanted:
-            for server in self.servers:
-                server.close()
-            self.servers = []
-        elif not self.servers:
-            loop = asyncio.get_running_loop()
-            self.servers = [
-                await loop.create_server(
-                    self._protocol, sock=each.dup(), backlog=self.config.backlog
-                )
-                for each in self._listening
-            ]
+            seat.accept_no_more()
+            if self._acceptor is not None:
+                self._acceptor.close()
+            self._acceptor = None
+        elif self._acceptor is None:
+            listening, backlog = self._listening[0].dup(), self.config.backlog
+            self._acceptor = Acceptor(listening, backlog, self._protocol, self._is_ahead)
+        self._is_ahead()
+
+    def _is_ahead(self) -> bool:
+        """Tell the other workers how many connections this one has; whether one has fewer."""
+        if _seat is None or self._acceptor is None:
+            return False
+        coming = len(self._acceptor.coming)
+        return _seat.is_ahead(coming + len(self.server_state.connections))
+
+    def _look(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.look()
 
     async def _empty(self, listening: socket.socket) -> None:
         """Take those whose connection has been made and not accepted: they would get a reset."""
@@ -170,11 +180,17 @@ class Server(uvicorn.Server):
                 await loop.connect_accepted_socket(self._protocol, listening.accept()[0])
 
     def _protocol(self) -> Protocol:
-        return Protocol(self.config, self.server_state, self.lifespan.state)
+        protocol = Protocol(self.config, self.server_state, self.lifespan.state)
+        protocol.on_lost = self._look
+        return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what listens; give clients the time to learn with an answer that theirs ends."""
-        await self._accept(False)
+        if _seat is not None:
+            self._accept(_seat, False)
+        for server in self.servers:
+            server.close()
+        self.servers = []
         if multiprocessing.parent_process() is None:  # else others accept on it
             for each in self._listening:
                 begin_no_more(each)

@@ -33,15 +33,25 @@ MAX_PATIENCE = 16
 KILL_AFTER_S = 10.0
 """How much longer than ``drain_s`` a worker may take to stop."""
 ABORT_S = 2.0
+NONE_WANTED = 2**31 - 1
+"""Stands for the connections of a worker that accepts none."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Seat:
     """What a worker and its supervisor know of each other, in memory that both see."""
 
-    def __init__(self, number: int, settings: Settings, up: list[int], patience: int = 1) -> None:
-        """``up`` holds one number: how many workers are ready."""
+    def __init__(
+        self,
+        number: int,
+        settings: Settings,
+        up: list[int],
+        connections: list[int],
+        patience: int = 1,
+    ) -> None:
+        """``up`` holds one number: how many workers are ready; ``connections`` one for each."""
         self.number, self.of, self._up = number, settings.workers, up
+        self._connections = connections
         self.hang_s = settings.hang_limit_s * patience
         """How long one run of the engine may take, or the worker say nothing."""
         self._heard: list[float] = RawArray("d", 2)
@@ -50,6 +60,15 @@ class Seat:
     def up(self) -> int:
         """How many workers are ready."""
         return self._up[0]
+
+    def is_ahead(self, connections: int) -> bool:
+        """Whether another worker that accepts has fewer than these, which this one has."""
+        self._connections[self.number] = connections
+        return connections > min(self._connections)
+
+    def accept_no_more(self) -> None:
+        """The others need not wait for this one."""
+        self._connections[self.number] = NONE_WANTED
 
     def tell(self, is_ready: bool) -> None:
         """The worker is alive: called once a second as soon as it takes connections."""
@@ -164,6 +183,7 @@ class Supervisor:
         self.target, self.listening, self.settings = target, listening, settings
         self.places = [Place(number) for number in range(settings.workers)]
         self._up: list[int] = RawArray("i", 1)
+        self._connections: list[int] = RawArray("i", [NONE_WANTED] * settings.workers)
         self._leaving: list[Worker] = []
         self._renewing: list[Place] = []
         self._code: int | None = None
@@ -205,7 +225,8 @@ class Supervisor:
             self._renewing += self.places
 
     def _start(self, place: Place) -> Worker:
-        seat = Seat(place.number, self.settings, self._up, place.patience)
+        shared = self._up, self._connections
+        seat = Seat(place.number, self.settings, *shared, place.patience)
         return Worker(self.target, seat, self.listening)
 
     def _look_after(self, place: Place) -> None:
@@ -218,6 +239,7 @@ class Supervisor:
         if not worker.process.is_alive():
             life_s = time.monotonic() - worker.began
             place.bury(worker.process.exitcode or 0, worker.has_served, life_s)
+            worker.seat.accept_no_more()
             self._report(place, worker)
 
     def _report(self, place: Place, worker: Worker) -> None:
