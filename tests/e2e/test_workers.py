@@ -161,14 +161,18 @@ def test_sigterm_loses_nothing(start_server, fragile, keep_alive, workers, to_al
     assert "starting another" not in server.log()
 
 
-def test_connections_are_shared_among_the_workers(start_server, fragile):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_connections_are_shared_among_the_workers(start_server, fragile, at_once):
     server = start_server(fragile, "--workers", "2")
     wait_for_workers(server, 2)
     shares = collections.Counter()
     with contextlib.ExitStack() as open_lines:
-        for _ in range(20):
-            line = http.client.HTTPConnection("127.0.0.1", server.port)
+        lines = [http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(20)]
+        for line in lines:
             open_lines.enter_context(contextlib.closing(line))
+            if at_once:
+                line.connect()
+        for line in lines:
             line.request("POST", "/", '{"seconds": 0}')
             shares[json.load(line.getresponse())] += 1
     assert min(shares.values()) >= 8

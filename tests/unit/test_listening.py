@@ -6,12 +6,14 @@ import errno
 import functools
 import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
 from engineroom.errors import SettingError
 from engineroom.listening import Acceptor, begin_no_more, listen
+from engineroom.turns import WAIT_S
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux drops the packets")
 
@@ -56,23 +58,41 @@ def test_a_client_that_comes_later_is_refused_and_not_reset(listening):
             late.result()
 
 
+class Line(asyncio.Protocol):
+    def __init__(self, some):
+        self.some, self.transport = some, None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.some.connections.add(self)
+        self.some.acceptor.look()
+
+    def connection_lost(self, _error):
+        self.some.connections.remove(self)
+        self.some.acceptor.on_lost()
+
+
 class Some:
     """An acceptor, and three clients; it is ahead of the others once it has taken its share."""
 
     def __init__(self, share):
-        self.share, self.taken = share, 0
+        self.share, self.connections, self.counted = share, set(), []
 
     def protocol(self):
-        self.taken += 1
-        return asyncio.Protocol()
+        return Line(self)
 
-    def is_ahead(self):
-        return self.taken + len(self.acceptor.coming) >= self.share
+    def lead(self, number):
+        self.counted.append(number)
+        return max(0, number - self.share + 1)
+
+    @property
+    def taken(self):
+        return len(self.connections)
 
     async def __aenter__(self):
         self._open = contextlib.ExitStack()
         listening = self._open.enter_context(listen("127.0.0.1", 0))
-        self.acceptor = Acceptor(listening, 10, self.protocol, self.is_ahead)
+        self.acceptor = Acceptor(listening, 10, self.protocol, self.connections, self.lead)
         for _ in range(3):
             self._open.enter_context(connect(listening))
         await asyncio.sleep(0.05)
@@ -95,13 +115,28 @@ def in_a_loop(test):
 @pytest.fixture
 def patient(monkeypatch):
     """Whoever is ahead waits for as long as a test takes."""
-    monkeypatch.setattr("engineroom.listening.YIELD_S", 60)
+    monkeypatch.setattr("engineroom.listening.LOOK_S", 60)
 
 
 @in_a_loop
 async def test_a_process_takes_what_comes_until_another_has_fewer_connections(patient):
     async with Some(share=2) as some:
         assert some.taken == 2
+
+
+@in_a_loop
+async def test_each_connection_is_counted_once():
+    async with Some(share=3) as some:
+        assert sorted(set(some.counted)) == [0, 1, 2, 3]
+
+
+@in_a_loop
+async def test_it_waits_for_longer_than_the_event_loop_of_another_sleeps():
+    began = time.monotonic()
+    async with Some(share=2) as some:
+        while some.taken < 3:
+            await asyncio.sleep(0.001)
+    assert time.monotonic() - began > WAIT_S
 
 
 @in_a_loop
@@ -117,6 +152,16 @@ async def test_it_goes_on_when_it_is_not_ahead_any_more(patient):
         some.acceptor.look()
         await asyncio.sleep(0.05)
         assert some.taken == 3
+
+
+@in_a_loop
+@pytest.mark.parametrize(("ended", "taken"), [(1, 1), (2, 2), (9, 3)])
+async def test_where_many_end_it_is_not_exact(patient, ended, taken):
+    async with Some(share=1) as some:
+        for _ in range(ended):
+            some.acceptor.on_lost()
+        await asyncio.sleep(0.05)
+        assert some.taken == taken
 
 
 @in_a_loop

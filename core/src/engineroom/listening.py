@@ -9,14 +9,19 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from engineroom.errors import SettingError
 
 log = logging.getLogger("engineroom")
 
-YIELD_S = 0.001
-"""How long a process that has more connections than another leaves it the next."""
+LOOK_S = 0.001
+"""How often a process that has more connections than another looks whether it still has."""
+YIELDS = 12
+"""So many looks it leaves the next to the other, whose event loop sleeps for ``turns.WAIT_S`` at
+most; after that one is taken at each look: who sleeps longer has not wanted it."""
 PAUSE_S = 1.0
 """After an ``accept`` that failed, as it does when too many files are open."""
 SO_ATTACH_FILTER = 26
@@ -78,15 +83,19 @@ class Acceptor:
         self,
         listening: socket.socket,
         backlog: int,
-        protocol: Callable[[], asyncio.Protocol],
-        is_ahead: Callable[[], bool],
+        protocol: Callable[[], HttpToolsProtocol],
+        connections: Collection[object],
+        lead: Callable[[int], int],
     ) -> None:
-        """``is_ahead()``: whether another process has fewer connections than this one."""
-        self._listening, self._protocol, self._is_ahead = listening, protocol, is_ahead
+        """``connections``: where each ``protocol()`` is from its ``connection_made`` to its end;
+        ``lead(number)``: how many another process has less than this one, which has ``number``.
+        """
+        self._listening, self._protocol = listening, protocol
+        self._connections, self._lead = connections, lead
         self._loop = asyncio.get_running_loop()
-        self._rest: asyncio.TimerHandle | None = None
-        self.coming: set[asyncio.Task[object]] = set()
-        """Accepted, and not yet among the server's connections."""
+        self._rest: asyncio.Handle | None = None
+        self._yielded = self._ended = 0
+        self._coming: dict[asyncio.Task[object], HttpToolsProtocol] = {}
         listening.setblocking(False)
         listening.listen(backlog)
         self._loop.add_reader(listening, self._take)
@@ -99,38 +108,52 @@ class Acceptor:
             self._rest = None
         self._listening.close()
 
-    def look(self) -> None:
-        """A connection has ended here: perhaps there is nobody to wait for any more."""
-        if not self._is_ahead() and self._rest is not None:
-            self._rest.cancel()
-            self._go_on()
+    def on_lost(self) -> None:
+        """A connection has ended here."""
+        self._ended += self._rest is not None
+        self.look()
 
-    def _take(self, at_least: int = 0) -> None:
+    def look(self) -> None:
+        """Perhaps there is nobody to wait for any more."""
+        if not self._is_ahead() and self._rest is not None:
+            self._rest.cancel()  # and not at once: others may end too
+            self._rest = self._loop.call_soon(self._go_on)
+
+    def _is_ahead(self) -> bool:
+        coming = sum(each.transport is None for each in self._coming.values())
+        # Where clients close and come again all the time, to be exact costs a fifth of the speed.
+        return self._lead(len(self._connections) + coming) > self._ended // 2
+
+    def _take(self) -> None:
         """Take this process's share of those that wait."""
         try:
-            while at_least > 0 or not self._is_ahead():
+            while not self._is_ahead():
                 self._accept()
-                at_least -= 1
-            self._pause(YIELD_S)
+                self._yielded = 0
+            if self._yielded == YIELDS:
+                self._accept()
+            else:
+                self._yielded += 1
+            self._pause(LOOK_S)
         except (BlockingIOError, ConnectionAbortedError):
-            pass  # that was the last; or its client has left already
+            self._yielded = self._ended = 0  # that was the last; or its client has left already
         except OSError as error:
             log.error("no connection can be accepted for a second: %s", error)
             self._pause(PAUSE_S)
 
     def _accept(self) -> None:
         accepted, _ = self._listening.accept()
-        made = self._loop.connect_accepted_socket(self._protocol, accepted)
+        protocol = self._protocol()
+        made = self._loop.connect_accepted_socket(lambda: protocol, accepted)
         task = self._loop.create_task(made)
-        self.coming.add(task)
-        task.add_done_callback(self.coming.discard)
+        self._coming[task] = protocol
+        task.add_done_callback(self._coming.pop)
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listening)
-        # Then one is taken in any case: no other process has wanted it.
-        self._rest = self._loop.call_later(seconds, self._go_on, 1)
+        self._rest = self._loop.call_later(seconds, self._go_on)
 
-    def _go_on(self, at_least: int = 0) -> None:
+    def _go_on(self) -> None:
         self._rest = None
         self._loop.add_reader(self._listening, self._take)
-        self._take(at_least)
+        self._take()

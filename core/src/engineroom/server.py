@@ -157,19 +157,15 @@ class Server(uvicorn.Server):
             self._acceptor = None
         elif self._acceptor is None:
             listening, backlog = self._listening[0].dup(), self.config.backlog
-            self._acceptor = Acceptor(listening, backlog, self._protocol, self._is_ahead)
-        self._is_ahead()
-
-    def _is_ahead(self) -> bool:
-        """Tell the other workers how many connections this one has; whether one has fewer."""
-        if _seat is None or self._acceptor is None:
-            return False
-        coming = len(self._acceptor.coming)
-        return _seat.is_ahead(coming + len(self.server_state.connections))
-
-    def _look(self) -> None:
+            self._acceptor = Acceptor(
+                listening, backlog, self._protocol, self.server_state.connections, seat.lead
+            )
         if self._acceptor is not None:
             self._acceptor.look()
+
+    def _on_lost(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.on_lost()
 
     async def _empty(self, listening: socket.socket) -> None:
         """Take those whose connection has been made and not accepted: they would get a reset."""
@@ -181,7 +177,7 @@ class Server(uvicorn.Server):
 
     def _protocol(self) -> Protocol:
         protocol = Protocol(self.config, self.server_state, self.lifespan.state)
-        protocol.on_lost = self._look
+        protocol.on_lost = self._on_lost
         return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -61,10 +61,10 @@ class Seat:
         """How many workers are ready."""
         return self._up[0]
 
-    def is_ahead(self, connections: int) -> bool:
-        """Whether another worker that accepts has fewer than these, which this one has."""
+    def lead(self, connections: int) -> int:
+        """Tell the others how many this one has; how many less another that accepts has."""
         self._connections[self.number] = connections
-        return connections > min(self._connections)
+        return connections - min(self._connections)
 
     def accept_no_more(self) -> None:
         """The others need not wait for this one."""
