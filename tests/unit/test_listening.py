@@ -102,6 +102,23 @@ class Some:
         self._open.close()
 
 
+class Turn:
+    """Which turn of the event loop this is."""
+
+    number = 0
+
+    def __enter__(self):
+        self._next()
+        return self
+
+    def __exit__(self, *_):
+        self._handle.cancel()
+
+    def _next(self):
+        self.number += 1
+        self._handle = asyncio.get_running_loop().call_soon(self._next)
+
+
 def in_a_loop(test):
     """Run the test in an event loop."""
 
@@ -137,6 +154,25 @@ async def test_it_waits_for_longer_than_the_event_loop_of_another_sleeps():
         while some.taken < 3:
             await asyncio.sleep(0.001)
     assert time.monotonic() - began > WAIT_S
+
+
+@in_a_loop
+async def test_where_there_is_no_other_all_that_come_together_are_taken_together():
+    with contextlib.ExitStack() as opened, Turn() as turn:
+        listening = opened.enter_context(listen("127.0.0.1", 0))
+        listening.listen()
+        for _ in range(20):
+            opened.enter_context(connect(listening))
+        taken_in = []
+
+        def protocol():
+            taken_in.append(turn.number)
+            return asyncio.Protocol()
+
+        Acceptor(listening, 100, protocol, [], lead=None)
+        await asyncio.sleep(0.05)
+    assert len(taken_in) == 20
+    assert len(set(taken_in)) == 1
 
 
 @in_a_loop

@@ -73,10 +73,13 @@ def begin_no_more(listening: socket.socket) -> None:
 
 
 class Acceptor:
-    """Accepts on a socket on which other processes do so too, and leaves each its share.
+    """Accepts whatever waits on a socket, and leaves other processes on it their share.
 
-    The first to wake would take all that wait: on two cores, both of two connections three times in
-    eight, and one core idle as long as they last.
+    uvloop's own accepts one connection in each turn of the loop (libuv since 1.46), and the last of
+    many that come together would wait for as many turns, in each of which the first are answered.
+
+    Of several processes the first to wake would take all that wait: on two cores, both of two
+    connections three times in eight, and one core idle as long as they last.
     """
 
     def __init__(
@@ -85,10 +88,11 @@ class Acceptor:
         backlog: int,
         protocol: Callable[[], HttpToolsProtocol],
         connections: Collection[object],
-        lead: Callable[[int], int],
+        lead: Callable[[int], int] | None,
     ) -> None:
         """``connections``: where each ``protocol()`` is from its ``connection_made`` to its end;
-        ``lead(number)``: how many another process has less than this one, which has ``number``.
+        ``lead(number)``: how many another process has less than this one, which has ``number``;
+        None where there is no other.
         """
         self._listening, self._protocol = listening, protocol
         self._connections, self._lead = connections, lead
@@ -120,6 +124,8 @@ class Acceptor:
             self._rest = self._loop.call_soon(self._go_on)
 
     def _is_ahead(self) -> bool:
+        if self._lead is None:
+            return False
         coming = sum(each.transport is None for each in self._coming.values())
         # Where clients close and come again all the time, to be exact costs a fifth of the speed.
         return self._lead(len(self._connections) + coming) > self._ended // 2

@@ -134,31 +134,36 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._listening = sockets or []
         self._acceptor: Acceptor | None = None
-        # One of several accepts on its own, and not before its model is ready.
-        await super().startup([each.dup() for each in self._listening] if _seat is None else [])
+        await super().startup([])
+        if self.started:
+            self._accept(_takes_connections())
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             _stop_when_failed()
             if _seat is not None:
                 _seat.tell(_is_ready())
-                self._accept(_seat, _takes_connections())
+                self._accept(_takes_connections())
         return await super().on_tick(counter)
 
-    def _accept(self, seat: Seat, wanted: bool) -> None:
+    def _accept(self, wanted: bool) -> None:
         """Take new connections, or leave them to the other workers.
 
         A worker that is stuck refuses quickly, and would draw the most requests.
         """
         if not wanted:
-            seat.accept_no_more()
+            if _seat is not None:
+                _seat.accept_no_more()
             if self._acceptor is not None:
                 self._acceptor.close()
             self._acceptor = None
         elif self._acceptor is None:
-            listening, backlog = self._listening[0].dup(), self.config.backlog
             self._acceptor = Acceptor(
-                listening, backlog, self._protocol, self.server_state.connections, seat.lead
+                self._listening[0].dup(),
+                self.config.backlog,
+                self._protocol,
+                self.server_state.connections,
+                _seat.lead if _seat is not None else None,
             )
         if self._acceptor is not None:
             self._acceptor.look()
@@ -182,11 +187,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what listens; give clients the time to learn with an answer that theirs ends."""
-        if _seat is not None:
-            self._accept(_seat, False)
-        for server in self.servers:
-            server.close()
-        self.servers = []
+        self._accept(False)
         if multiprocessing.parent_process() is None:  # else others accept on it
             for each in self._listening:
                 begin_no_more(each)
