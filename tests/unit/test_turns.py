@@ -10,7 +10,7 @@ import pytest
 
 from engineroom.backlog import QUICK_S
 from engineroom.runner import Runner
-from engineroom.turns import WAIT_S, Turns
+from engineroom.turns import LONG_S, WAIT_S, Turns, allowed
 
 
 class Quick:
@@ -102,6 +102,47 @@ def test_work_that_does_not_come_back_costs_the_loop_one_short_sleep(quick, monk
     assert asyncio.run(ask_again_and_again()) == [[0, 1]] * 20
     assert WAIT_S <= sleeps[0] < 1
     assert len(sleeps) == 1
+
+
+@pytest.mark.skipif(len(allowed()) < 2, reason="the engine has the only core")
+def test_while_the_engine_runs_for_long_the_loop_is_awake(quick):
+    awake = []
+
+    def run(data):
+        with quick.turns.aside():
+            time.sleep(3 * LONG_S)
+            awake.append(not quick.turns.is_waiting)
+        return data
+
+    quick.work = run
+    asyncio.run(quick.ask(1, times=60))
+    quick.slept.clear()
+    awake.clear()
+    assert asyncio.run(quick.ask(20)) == list(range(20))
+    assert awake == [True] * 20
+    assert quick.slept[0], "until the engine begins"
+
+
+def test_workers_that_fill_the_cores_leave_none_for_the_loop():
+    turns = Turns(0, workers=max(1, len(allowed())))
+    for _ in range(60):
+        with turns.aside():
+            time.sleep(3 * LONG_S)
+    assert not turns.runs_long
+
+
+def test_an_answer_is_not_held_for_a_slow_request_behind_it(quick):
+    quick.work = lambda seconds: time.sleep(seconds) or seconds
+
+    async def ask():
+        began = time.monotonic()
+        answers = [quick.runner.submit(s, began + 10) for s in (0.0, 0.0, 0.5)]
+        assert [await job.wait() for job in answers[:2]] == [0.0, 0.0]
+        waited = time.monotonic() - began
+        await answers[2].wait()
+        return waited
+
+    assert asyncio.run(ask()) < 0.3
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from engineroom.errors import DeadlineError, NotReadyError, QueueFullError
 from engineroom.turns import WAIT_S, Turns
 
-HAND_BACK_S = 0.002
-"""Answers wait for each other at most about this long."""
 QUICK_S = 0.002
-"""The loop gives its turn to a thread that takes less than this for a request."""
+"""Below this for a request, answers wait for others behind them, and the loop gives its turn."""
+HELD_S = 0.01
+"""Answers wait for each other at most this long."""
 
 
 class Outcome(NamedTuple):
@@ -35,28 +35,47 @@ class Outcome(NamedTuple):
 class Mailbox:
     """Takes outcomes from threads and settles them on their event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns | None = None) -> None:
-        self.loop, self._turns = loop, turns
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        may_hold: Callable[[], bool] = lambda: True,
+        turns: Turns | None = None,
+    ) -> None:
+        """``may_hold()``: whether something might still come to be held."""
+        self.loop, self._may_hold, self._turns = loop, may_hold, turns
         self._outcomes: collections.deque[Outcome] = collections.deque()
-        self._armed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_called = False
+        """Whether the loop has been called and has not come yet."""
 
     def put(self, outcomes: Sequence[Outcome], hold: bool) -> None:
-        """Settle ``outcomes``; ``hold``: others may come to share the way, within HAND_BACK_S."""
+        """Settle ``outcomes``; ``hold``: others will come to share the way, or HELD_S pass."""
         self._outcomes.extend(outcomes)
-        if self._turns is not None and self._turns.is_waiting:
-            return  # the loop settles them as soon as its wait is over
-        if hold and self._armed:
-            return
-        self._armed = hold
-        with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
-            self.loop.call_soon_threadsafe(self._wait if hold else self.settle)
+        is_asleep = self._turns is not None and self._turns.is_waiting  # it looks when it wakes
+        if not hold and not is_asleep:
+            self.wake()
 
-    def _wait(self) -> None:
-        self.loop.call_later(HAND_BACK_S, self.settle)
+    def wake(self) -> None:
+        """In a thread: settle what has been put here."""
+        if self._outcomes and not self._is_called:
+            self._is_called = True
+            with contextlib.suppress(RuntimeError):  # a closed loop has nobody left to tell
+                self.loop.call_soon_threadsafe(self.settle)
+
+    def expect(self) -> None:
+        """On the loop: from now on something may be held."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(HELD_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.settle()
+        if self._may_hold():
+            self.expect()
 
     def settle(self) -> None:
         """Tell all of them. On the loop."""
-        self._armed = False
+        self._is_called = False
         while self._outcomes:
             job, result = self._outcomes.popleft()
             try:
@@ -129,6 +148,8 @@ class Backlog:
         """
         self.clock, self._limit, self._takers = clock, limit, takers
         self._turns, self._may_wait = turns, False
+        if turns is not None:
+            turns.on_pause = self._wake
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._arrived: list[Job] = []
@@ -167,7 +188,7 @@ class Backlog:
         loop = asyncio.get_running_loop()
         if self._mailbox is None or self._mailbox.loop is not loop:
             self._queue_arrived()  # what another loop left, should it have ended before its turn
-            self._mailbox = Mailbox(loop, self._turns)
+            self._mailbox = Mailbox(loop, lambda: self.waiting > 0, self._turns)
         job = Job(data, deadline, self._mailbox, self.clock())
         with self._lock:
             if self._is_closed:
@@ -179,18 +200,29 @@ class Backlog:
         self._arrived.append(job)
         if len(self._arrived) == 1:
             loop.call_soon(self._queue_arrived)
+            self._mailbox.expect()
         return job
 
     def _queue_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []
-        # A lone request would gain nothing; of more than one sleep can hold, some would starve.
-        fits = len(arrived) > 1 and self.waiting * self.mean_s < WAIT_S
-        if not self._may_wait or not fits:
+        turns = self._turns
+        if turns is None or self._mailbox is None or not self._is_worth(turns, len(arrived)):
             self._put(arrived)
-        elif self._turns is not None and self._mailbox is not None:
+        else:
             self._may_wait = False  # again once something has come back
-            self._turns.give(functools.partial(self._put, arrived))
+            turns.give(functools.partial(self._put, arrived))
             self._mailbox.settle()
+
+    def _is_worth(self, turns: Turns, arrived: int) -> bool:
+        """Whether the loop should sleep for so many."""
+        if turns.is_aside or not self._may_wait or arrived < 2:
+            return False  # a lone request would gain nothing
+        # Of more than one sleep can hold, some would starve.
+        return turns.runs_long or self.waiting * self.mean_s < WAIT_S
+
+    def _wake(self) -> None:
+        if self._mailbox is not None:
+            self._mailbox.wake()
 
     def _put(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -271,7 +303,12 @@ class Backlog:
         for mailbox, outcomes in by_loop.items():
             mailbox.put(outcomes, hold)
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a request takes less than its way to the loop and back may."""
+        return self.mean_s < QUICK_S
+
     def count(self, jobs: int, seconds: float) -> None:
         """``jobs`` took ``seconds`` together."""
         self.mean_s += 0.1 * (seconds / jobs - self.mean_s)
-        self._may_wait = self._turns is not None and self.mean_s < QUICK_S
+        self._may_wait = self.is_quick

@@ -15,6 +15,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -330,6 +331,8 @@ class LazyPredictor:
         self.engine, self.find, self.place = engine, find, place
         self.threads, self.model, self.allow_pickle = threads, model, allow_pickle
         self.predictor: Predictor | None = None
+        self.aside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        """What is held while the engine runs."""
         self._lock = threading.Lock()
 
     @functools.cached_property
@@ -393,7 +396,9 @@ class LazyPredictor:
         """Outputs by name for inputs by name: arrays, or lists that become arrays."""
         predictor = self.predictor or self.load()
         try:
-            return predictor.run(predictor.feeds(data, self.model))
+            feeds = predictor.feeds(data, self.model)
+            with self.aside():
+                return predictor.run(feeds)
         except InvalidTensorError as error:
             error.detail.setdefault("model", self.model)
             raise

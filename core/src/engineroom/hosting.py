@@ -219,6 +219,8 @@ class Host:
             limit = self.settings.max_queue_size
             # A loop that sleeps gets none of those for whom a batch waits.
             turns = None if self.settings.batch_wait_ms else self._turns
+            if turns is not None and model.threads == 1:
+                model.predictor.aside = turns.aside
             runners.append(Runner(model.answers, model.turn, model.threads, limit, work, turns))
             runners[0].wait_until_prepared()
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from engineroom.backlog import HAND_BACK_S, Backlog, Job
+from engineroom.backlog import Backlog, Job
 from engineroom.turns import Turns
 
 
@@ -150,7 +150,7 @@ class Runner:
             results = [error] * len(jobs)
         self._backlog.count(len(jobs), time.monotonic() - start)
         # Quick answers with others behind them go back to the loop together.
-        hold = self._backlog.mean_s < HAND_BACK_S and not self._backlog.is_empty
+        hold = self._backlog.is_quick and not self._backlog.is_empty
         self._backlog.hand_back(jobs, results, hold)
 
 

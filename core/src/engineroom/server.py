@@ -257,7 +257,7 @@ def prepared_hosts(paths: Sequence[tuple[str, Path]], settings: Settings) -> lis
     place = settle(settings, _seat.number if _seat else 0)
     # One of several workers takes connections only when it is ready; a single one says so itself.
     in_background = settings.workers == 1 or settings.reload
-    turns = Turns(_seat.number if _seat else None)
+    turns = Turns(_seat.number if _seat else None, settings.workers)
     _hosts[:] = make_hosts(open_packages(paths, settings), settings, place, in_background, turns)
     return _hosts
 

@@ -5,6 +5,9 @@ each hand-over wakes the other core and every object moves between the caches: o
 of a small network's request, that is a quarter. So while requests come faster than one by one, the
 loop gives the thread what has come, sleeps until all of it is done, and answers; meanwhile the next
 requests gather. It never sleeps long: a deadline and a health check are still seen to.
+
+While an engine runs for long it does without the lock, on a core of its own: then the loop has its
+turn, which costs nobody anything, and what the thread has finished before is answered.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 WAIT_S = 0.01
 """The loop sleeps at most this long."""
+LONG_S = 0.0003
+"""While a run of the engine takes longer than this, the loop reads and answers."""
 CORE_S = 1.0
 """How long the two stay on one core, where any will do."""
 
@@ -26,12 +31,20 @@ CORE_S = 1.0
 class Turns:
     """What the loop and the thread agree by, in a process that serves one model."""
 
-    def __init__(self, number: int | None = None) -> None:
+    def __init__(self, number: int | None = None, workers: int = 1) -> None:
         """``number``: this process's among the workers; each keeps to a core of its own then."""
         self.is_waiting = False
-        """Whether the loop sleeps until the thread rests."""
-        self._rested: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Whether the loop sleeps until the thread pauses."""
+        self.is_aside = False
+        """Whether the thread is in a long run of the engine, and needs no interpreter."""
+        self.on_pause: Callable[[], object] = bool
+        """Called in the thread when it pauses and the loop does not sleep."""
+        self._paused: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._run_s = 0.0
+        """Of late, seconds of one run of the engine."""
         self._cores = Cores(number)
+        self._has_room = (len(self._cores.all) or os.cpu_count() or 1) >= 2 * workers
+        """Whether there is a core for the loop while the engine runs on another."""
         self._thread = 0
         """The thread's native id while it rests."""
         self._its_cores: Sequence[int] = ()
@@ -40,24 +53,51 @@ class Turns:
         """Whether the thread has been bound to a core."""
 
     def give(self, start: Callable[[], None]) -> None:
-        """On the loop: call ``start()`` and return when the thread has nothing more to do."""
+        """On the loop: call ``start()`` and return when the thread pauses."""
         self.is_waiting = True
-        self._cores.bind(0)
-        if self._thread:
-            self._cores.bind(self._thread)
-            self._is_bound = True
+        is_short = not self.runs_long
+        if is_short:
+            self._cores.bind(0)
+            if self._thread:
+                self._cores.bind(self._thread)
+                self._is_bound = True
         start()
         with contextlib.suppress(queue.Empty):
-            self._rested.get(timeout=WAIT_S)
+            self._paused.get(timeout=WAIT_S)
         self.is_waiting = False
-        self._cores.free(self._cores.all)
+        if is_short:
+            self._cores.free(self._cores.all)
+
+    @property
+    def runs_long(self) -> bool:
+        """Whether the engine's runs are turns of the loop."""
+        return self._has_room and self._run_s > LONG_S
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """In the thread: the engine runs in this block."""
+        start = time.perf_counter()
+        if self.runs_long:
+            self.is_aside = True
+            self._pause()
+        try:
+            yield
+        finally:
+            self.is_aside = False
+            self._run_s += 0.1 * (time.perf_counter() - start - self._run_s)
 
     def rest(self) -> None:
         """In the thread: there is nothing to do."""
         self._its_cores = self._its_cores or allowed()
         self._thread = threading.get_native_id()
+        self._pause()
+
+    def _pause(self) -> None:
         if self.is_waiting:
-            self._rested.put(None)
+            self.is_waiting = False  # it is woken once
+            self._paused.put(None)
+        else:
+            self.on_pause()
 
     def rise(self) -> None:
         """In the thread: there is something to do."""
