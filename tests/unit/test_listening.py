@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from engineroom.errors import SettingError
-from engineroom.listening import Acceptor, begin_no_more, listen
+from engineroom.listening import Acceptor, begin_no_more, listen, waiting
 from engineroom.turns import WAIT_S
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux drops the packets")
@@ -173,6 +173,27 @@ async def test_where_there_is_no_other_all_that_come_together_are_taken_together
         await asyncio.sleep(0.05)
     assert len(taken_in) == 20
     assert len(set(taken_in)) == 1
+
+
+@on_linux
+@in_a_loop
+async def test_of_many_that_come_together_it_takes_its_share_at_once(patient):
+    with contextlib.ExitStack() as opened:
+        listening = opened.enter_context(listen("127.0.0.1", 0))
+        listening.listen()
+        for _ in range(20):
+            opened.enter_context(connect(listening))
+        assert waiting(listening) == 20
+        connections = set()
+
+        class Counted(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+                connections.add(self)
+
+        Acceptor(listening, 100, Counted, connections, lead=lambda number: number)
+        await asyncio.sleep(0.05)
+        assert len(connections) == 10
 
 
 @in_a_loop

@@ -72,6 +72,17 @@ def begin_no_more(listening: socket.socket) -> None:
         listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
+def waiting(listening: socket.socket) -> int:
+    """How many connections wait here to be accepted, as ``ss`` shows in Recv-Q; 0 if unknown.
+
+    Linux only: of a socket that listens, ``tcpi_unacked`` is that number.
+    """
+    if sys.platform != "linux" or listening.family not in (socket.AF_INET, socket.AF_INET6):
+        return 0
+    info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int(struct.unpack_from("=I", info, 24)[0])
+
+
 class Acceptor:
     """Accepts whatever waits on a socket, and leaves other processes on it their share.
 
@@ -89,12 +100,13 @@ class Acceptor:
         protocol: Callable[[], HttpToolsProtocol],
         connections: Collection[object],
         lead: Callable[[int], int] | None,
+        others: int = 1,
     ) -> None:
         """``connections``: where each ``protocol()`` is from its ``connection_made`` to its end;
         ``lead(number)``: how many another process has less than this one, which has ``number``;
-        None where there is no other.
+        None where there is no other, else there are so many ``others``.
         """
-        self._listening, self._protocol = listening, protocol
+        self._listening, self._protocol, self._others = listening, protocol, others
         self._connections, self._lead = connections, lead
         self._loop = asyncio.get_running_loop()
         self._rest: asyncio.Handle | None = None
@@ -127,8 +139,12 @@ class Acceptor:
         if self._lead is None:
             return False
         coming = sum(each.transport is None for each in self._coming.values())
+        lead = self._lead(len(self._connections) + coming)
         # Where clients close and come again all the time, to be exact costs a fifth of the speed.
-        return self._lead(len(self._connections) + coming) > self._ended // 2
+        if lead <= self._ended // 2:
+            return False
+        # Nor is it ahead if enough wait for the others to draw level once it has taken one more.
+        return (lead + 1) * self._others >= waiting(self._listening)
 
     def _take(self) -> None:
         """Take this process's share of those that wait."""

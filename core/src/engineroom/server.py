@@ -164,6 +164,7 @@ class Server(uvicorn.Server):
                 self._protocol,
                 self.server_state.connections,
                 _seat.lead if _seat is not None else None,
+                self.config.workers - 1,
             )
         if self._acceptor is not None:
             self._acceptor.look()
