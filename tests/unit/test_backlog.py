@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -74,6 +76,28 @@ def test_a_late_job_is_told_so_and_is_in_no_batch():
     yield
     assert isinstance(late.result, DeadlineError)
     assert "waited 2.0 s in the queue" in str(late.result)
+
+
+@on_a_loop
+def test_a_client_that_leaves_while_its_batch_is_held_open_is_in_no_batch():
+    backlog = Backlog(100, 1)
+    leaves, stays = backlog.add("leaves", 1e12), backlog.add("stays", 1e12)
+    yield
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(lambda: backlog.batch(backlog.first(), 16, 0.1))
+        time.sleep(0.02)
+        assert backlog.claim(leaves)
+        assert batch.result() == [stays]
+
+
+@on_a_loop
+def test_a_batch_is_not_held_open_for_longer_than_its_jobs_can_wait():
+    backlog = Backlog(100, 1)
+    hasty = backlog.add("hasty", time.monotonic() + 0.2)
+    yield
+    began = time.monotonic()
+    assert backlog.batch(backlog.first(), 16, wait_s=10) == [hasty]
+    assert 0.05 < time.monotonic() - began < 0.2
 
 
 @on_a_loop

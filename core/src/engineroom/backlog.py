@@ -265,17 +265,22 @@ class Backlog:
         return job
 
     def batch(self, first: Job, most: int, wait_s: float) -> list[Job]:
-        """``first`` and those behind it, ``most`` in all: what is here now, or comes in ``wait_s``.
+        """``first`` and those behind it, ``most`` in all: what is here now, or comes in ``wait_s``,
+        of which no job loses more than half of the time that it has left.
 
         Jobs that somebody else has claimed are left out, and so are late ones, whose clients are
-        told.
+        told. While the batch is held open that may still happen to those in it.
         """
+        found = self._gathered(first, most, self.clock() + wait_s)
+        return [job for job in found if self._is_in_time(job) and self.claim(job)]
+
+    def _gathered(self, first: Job, most: int, limit: float) -> list[Job]:
         found: list[Job] = []
         job: Job | None = first
-        limit = self.clock() + wait_s
         while job is not None:
-            if self.claim(job) and self._is_in_time(job):
+            if job.waiting and self._is_in_time(job):
                 found.append(job)
+                limit = min(limit, (self.clock() + job.deadline) / 2)
             if len(found) >= most:
                 return found
             try:
@@ -290,9 +295,10 @@ class Backlog:
         job.started_at = self.clock()
         if job.started_at < job.deadline:
             return True
-        late = job.started_at - job.queued_at
-        error = DeadlineError(f"waited {late:.1f} s in the queue and was not started")
-        job.mailbox.put([Outcome(job, error)], hold=False)
+        if self.claim(job):
+            late = job.started_at - job.queued_at
+            error = DeadlineError(f"waited {late:.1f} s in the queue and was not started")
+            job.mailbox.put([Outcome(job, error)], hold=False)
         return False
 
     def hand_back(self, jobs: Sequence[Job], results: Sequence[Any], hold: bool) -> None:
